@@ -1,0 +1,272 @@
+//! Machines: what they are, what they hold, and when that last changed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{MachineId, Seq, TaskId, TxnId};
+use crate::resources::Resources;
+
+/// A machine as its agent registers it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct MachineSpec {
+    /// Unique in the cell.
+    pub name: String,
+    /// What it has, before over-commit. The GPU dimension must be 1000 per device.
+    pub capacity: Resources,
+    /// Keys and values; failure domains (`rack`, `zone`) are attributes.
+    pub attributes: BTreeMap<String, String>,
+    /// GPU devices, by the name the driver knows them under.
+    pub devices: Vec<String>,
+    /// The range dynamic ports are taken from, both ends included.
+    pub ports: (u16, u16),
+}
+
+/// The range of dynamic ports when a machine names none.
+pub const DEFAULT_PORTS: (u16, u16) = (20_000, 31_999);
+
+/// Whether a machine takes tasks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum MachineState {
+    /// It takes tasks.
+    Ready,
+    /// It takes none and is being emptied.
+    Draining,
+    /// It has been silent for too long; what it held is lost.
+    Down,
+}
+
+impl fmt::Display for MachineState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            MachineState::Ready => "ready",
+            MachineState::Draining => "draining",
+            MachineState::Down => "down",
+        })
+    }
+}
+
+/// Ports and GPU devices a placement was given.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Grant {
+    /// Port numbers, in the order the group asks for them.
+    pub ports: Vec<u16>,
+    /// Devices by their index on the machine, each with the thousandths of it that were given.
+    pub devices: Vec<(u8, u16)>,
+}
+
+impl Grant {
+    /// True when there was nothing to give.
+    pub fn is_empty(&self) -> bool {
+        self.ports.is_empty() && self.devices.is_empty()
+    }
+}
+
+/// A placement that waits for the tasks it preempts. Until they are gone the two together are charged the larger,
+/// dimension by dimension, of what the victims hold and what the newcomer asks for.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Waiting {
+    /// The newcomer.
+    pub task: TaskId,
+    /// What it asks for.
+    pub wants: Resources,
+    /// The victims not yet gone, each with what it holds.
+    pub victims: Vec<(TaskId, Resources)>,
+}
+
+impl Waiting {
+    /// What the victims hold together.
+    pub fn held(&self) -> Resources {
+        self.victims.iter().fold(Resources::ZERO, |sum, (_, held)| sum.plus(held))
+    }
+
+    /// What newcomer and victims are charged together.
+    pub fn charge(&self) -> Resources {
+        self.wants.max(&self.held())
+    }
+}
+
+/// What a machine holds.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Load {
+    /// The sum of what its live tasks are charged.
+    pub used: Resources,
+    /// Its live tasks, in no particular order.
+    pub tasks: Vec<TaskId>,
+    /// Ports given to them.
+    pub ports: BTreeSet<u16>,
+    /// Thousandths given of each device.
+    pub devices: Vec<u16>,
+    /// Tasks that were given ports or devices.
+    pub grants: BTreeMap<TaskId, Grant>,
+    /// Placements that wait for their victims to go.
+    pub waiting: Vec<Waiting>,
+}
+
+impl Load {
+    /// Adds a task that is charged `charge` and holds `grant`.
+    pub fn add(&mut self, task: TaskId, charge: &Resources, grant: Option<&Grant>) {
+        self.used = self.used.plus(charge);
+        self.tasks.push(task);
+        let Some(grant) = grant.filter(|g| !g.is_empty()) else { return };
+        self.ports.extend(&grant.ports);
+        for (device, milli) in &grant.devices {
+            let i = usize::from(*device);
+            if self.devices.len() <= i {
+                self.devices.resize(i + 1, 0);
+            }
+            self.devices[i] += milli;
+        }
+        self.grants.insert(task, grant.clone());
+    }
+
+    /// Removes a task that was charged `charge`, with its ports and devices.
+    pub fn remove(&mut self, task: TaskId, charge: &Resources) {
+        if let Some(at) = self.tasks.iter().position(|t| *t == task) {
+            self.tasks.swap_remove(at);
+        }
+        if let Some(grant) = self.grants.remove(&task) {
+            for port in &grant.ports {
+                self.ports.remove(port);
+            }
+            for (device, milli) in &grant.devices {
+                self.devices[usize::from(*device)] -= milli;
+            }
+        }
+        self.release(task, charge);
+    }
+
+    /// Takes a leaving task's charge off, minding placements that wait.
+    fn release(&mut self, task: TaskId, charge: &Resources) {
+        if let Some(at) = self.waiting.iter().position(|w| w.task == task) {
+            // The newcomer leaves first: what is still there of the victims stays charged.
+            let waiting = self.waiting.swap_remove(at);
+            self.used = self.used.minus(&waiting.charge()).plus(&waiting.held());
+            return;
+        }
+        let Some(at) = self.waiting.iter().position(|w| w.victims.iter().any(|(v, _)| *v == task)) else {
+            self.used = self.used.minus(charge);
+            return;
+        };
+        let waiting = &mut self.waiting[at];
+        let before = waiting.charge();
+        waiting.victims.retain(|(v, _)| *v != task);
+        self.used = self.used.minus(&before).plus(&waiting.charge());
+        if waiting.victims.is_empty() {
+            self.waiting.swap_remove(at);
+        }
+    }
+
+    /// Adds a task that waits for `victims`, which this machine holds.
+    pub fn add_waiting(
+        &mut self,
+        task: TaskId,
+        wants: Resources,
+        grant: Option<&Grant>,
+        victims: Vec<(TaskId, Resources)>,
+    ) {
+        let waiting = Waiting { task, wants, victims };
+        self.used = self.used.minus(&waiting.held()).plus(&waiting.charge());
+        self.add(task, &Resources::ZERO, grant);
+        self.waiting.push(waiting);
+    }
+
+    /// True when the task waits for others to go.
+    pub fn is_waiting(&self, task: TaskId) -> bool {
+        self.waiting.iter().any(|w| w.task == task)
+    }
+}
+
+/// A machine of the cell.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Machine {
+    /// Its number.
+    pub id: MachineId,
+    /// As registered.
+    pub spec: Arc<MachineSpec>,
+    /// Whether it takes tasks.
+    pub state: MachineState,
+    /// The most that may be committed to it: capacity times over-commit.
+    pub limit: Resources,
+    /// What it holds.
+    pub load: Load,
+    /// The last entry that changed its state or its load.
+    pub version: Seq,
+    /// The transaction in that entry, if it was one.
+    pub changed_by: Option<TxnId>,
+    /// Which life of its agent's records this is: a new number means that the agent has lost them.
+    pub incarnation: u64,
+    /// The number of the last report applied of this incarnation.
+    pub reports_seen: u64,
+}
+
+impl Machine {
+    /// An empty, ready machine.
+    pub fn new(id: MachineId, spec: Arc<MachineSpec>, limit: Resources) -> Machine {
+        Machine {
+            id,
+            spec,
+            state: MachineState::Ready,
+            limit,
+            load: Load::default(),
+            version: Seq(0),
+            changed_by: None,
+            incarnation: 0,
+            reports_seen: 0,
+        }
+    }
+
+    /// What may still be committed to it.
+    pub fn free(&self) -> Resources {
+        self.limit.minus(&self.load.used)
+    }
+
+    /// The value of an attribute; `name` is the machine's own name.
+    pub fn attribute(&self, key: &str) -> Option<&str> {
+        if key == "name" {
+            return Some(&self.spec.name);
+        }
+        self.spec.attributes.get(key).map(String::as_str)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::JobId;
+
+    fn task(n: u32) -> TaskId {
+        TaskId { job: JobId(n), group: 0, index: 0 }
+    }
+
+    fn cpu(n: u64) -> Resources {
+        Resources::cpu_memory(n, 0)
+    }
+
+    #[test]
+    fn a_preemption_is_charged_the_larger_of_both_until_the_victims_are_gone() {
+        let mut load = Load::default();
+        load.add(task(1), &cpu(3), None);
+        load.add(task(2), &cpu(2), None);
+        load.add_waiting(task(9), cpu(4), None, vec![(task(1), cpu(3)), (task(2), cpu(2))]);
+        assert_eq!(load.used, cpu(5));
+        load.remove(task(1), &cpu(3));
+        assert_eq!(load.used, cpu(4));
+        load.remove(task(2), &cpu(2));
+        assert_eq!((load.used, load.waiting.len()), (cpu(4), 0));
+        load.remove(task(9), &cpu(4));
+        assert_eq!(load, Load::default());
+    }
+
+    #[test]
+    fn a_newcomer_that_leaves_first_leaves_the_victims_charged() {
+        let mut load = Load::default();
+        load.add(task(1), &cpu(3), None);
+        load.add_waiting(task(9), cpu(4), None, vec![(task(1), cpu(3))]);
+        assert_eq!(load.used, cpu(4));
+        load.remove(task(9), &cpu(4));
+        assert_eq!(load.used, cpu(3));
+    }
+}
