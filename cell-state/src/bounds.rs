@@ -1,7 +1,7 @@
 //! Every bound of the cell's own data, with its reason. Over a bound: one clear rejection, nothing changed.
 
 /// Bytes of one encoded log record. A transaction of `TXN_OPS_MAX` placements needs about 400 KiB,
-/// a job spec at its own bound 256 KiB; a record must fit one stream frame.
+/// the largest page of a snapshot about 3.5 MiB; a record must fit one stream frame.
 pub const RECORD_BYTES_MAX: usize = 4 << 20;
 
 /// Ops of one transaction. Judging 10,000 placements takes about 5 ms, the longest the writer may be held.
@@ -19,8 +19,9 @@ pub const PREEMPT_VICTIMS_MAX: usize = 64;
 /// Outcomes remembered per session, hence the most transactions a session may have in flight.
 pub const SESSION_OUTCOMES_MAX: usize = 256;
 
-/// Ops whose outcomes are remembered per session, whatever the number of transactions (about 4 MiB).
-pub const SESSION_OUTCOME_OPS_MAX: usize = 100_000;
+/// Ops whose outcomes are remembered per session, whatever the number of transactions: at up to 300 bytes each
+/// (a conflict with long names) a session's page stays below one record.
+pub const SESSION_OUTCOME_OPS_MAX: usize = 12_000;
 
 /// Sessions remembered, live and ended. Beyond it the longest ended one is forgotten.
 pub const SESSIONS_MAX: usize = 4_096;
@@ -31,23 +32,26 @@ pub const MACHINES_MAX: usize = 1_000_000;
 /// Jobs not yet forgotten. A job of one task costs about 1 KiB.
 pub const JOBS_MAX: usize = 5_000_000;
 
-/// Groups of one job; the richest job of the Google 2011 trace has 40 shapes.
-pub const JOB_GROUPS_MAX: usize = 256;
+/// Groups of one job; the richest job of the Google 2011 trace has 40 shapes. A page holds the small groups of 32 jobs.
+pub const JOB_GROUPS_MAX: usize = 64;
 
 /// Tasks of one group; Google 2011 jobs reach 20,010.
 pub const GROUP_TASKS_MAX: u32 = 1_000_000;
 
 /// Versions of one job whose specs are still in use by placed tasks.
-pub const JOB_VERSIONS_MAX: usize = 16;
+pub const JOB_VERSIONS_MAX: usize = 8;
 
-/// Bytes of one encoded job spec.
-pub const JOB_SPEC_BYTES_MAX: usize = 256 << 10;
+/// Bytes of one encoded job spec: a page holds 4 jobs in up to 8 versions.
+pub const JOB_SPEC_BYTES_MAX: usize = 64 << 10;
+
+/// Tasks of one job whose promise differs from their spec: they are kept in the job's page.
+pub const JOB_RESIZED_MAX: usize = 10_000;
 
 /// Bytes of a name (cell, machine, job, group, team, scheduler).
 pub const NAME_BYTES_MAX: usize = 128;
 
-/// Attributes of a machine.
-pub const ATTRIBUTES_MAX: usize = 128;
+/// Attributes of a machine: a page holds 64 machines.
+pub const ATTRIBUTES_MAX: usize = 64;
 
 /// Bytes of an attribute's key or value.
 pub const ATTRIBUTE_BYTES_MAX: usize = 256;

@@ -128,6 +128,13 @@ fn check_op(cell: &Cell, op: &Op, i: usize, scheduler: &str) -> Result<(), Rejec
             Ok(())
         }
         Op::Resize { task, resources, .. } => {
+            let job = cell.job(task.job);
+            if job
+                .is_some_and(|j| j.resized.len() >= bounds::JOB_RESIZED_MAX && !j.resized.contains_key(task))
+            {
+                let problem = format!("{} tasks of the job are resized, the bound", bounds::JOB_RESIZED_MAX);
+                return Err(Rejection::new(RejectionCode::Full, format!("ops[{i}].task"), problem));
+            }
             if let Some(dimension) = first_over_bound(resources) {
                 let problem = format!("{}; at most {}", resources.get(dimension), bounds::AMOUNT_MAX);
                 return Err(Rejection::invalid(format!("ops[{i}].resources"), problem));

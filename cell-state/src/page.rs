@@ -4,12 +4,14 @@
 //! | page | holds |
 //! |---|---|
 //! | `Meta` | settings, limits of quotas, counters |
-//! | `Specs(n)` | descriptions of 256 machines |
-//! | `Machines(n)` | state, version, grants of 256 machines |
-//! | `Jobs(n)` | specs of 32 jobs |
-//! | `Tasks(n)` | tasks of the small groups (up to 32 tasks) of 64 jobs |
+//! | `Specs(n)` | descriptions of 64 machines |
+//! | `Machines(n)` | state, version, grants of 64 machines |
+//! | `Jobs(n)` | specs of 4 jobs |
+//! | `Tasks(n)` | tasks of the small groups (up to 32 tasks) of 32 jobs |
 //! | `Group(job, group, n)` | 512 tasks of a larger group |
 //! | `Session(id)` | one session with its remembered answers |
+//!
+//! The sizes are chosen so that no page, at the bounds of what it holds, is larger than one record.
 //!
 //! What can be derived isn't stored: loads are added up again from the tasks, counters counted again.
 
@@ -33,11 +35,11 @@ use crate::task::{Task, TaskState};
 pub use restore::{Restore, RestoreError};
 
 /// Machines per page.
-const MACHINES: u32 = 256;
+const MACHINES: u32 = 64;
 /// Jobs per page of specs.
-const JOBS: u32 = 32;
+const JOBS: u32 = 4;
 /// Jobs per page of small groups' tasks.
-const SMALL_JOBS: u32 = 64;
+const SMALL_JOBS: u32 = 32;
 /// Tasks of a group up to which it counts as small.
 const SMALL_GROUP: usize = 32;
 /// Tasks per page of a larger group.

@@ -1,7 +1,7 @@
 //! Every bound of the transport, with its reason.
 
 /// Bytes of one frame: the largest request is a transaction at its bound of ops (about 400 KiB) or a job spec
-/// (256 KiB); the largest reply is a page of tasks or of log text (1 MiB).
+/// (64 KiB); the largest reply is a page of tasks or of log text (1 MiB).
 pub const FRAME_BYTES_MAX: usize = 4 << 20;
 
 /// Requests one session may have unanswered; more are answered "busy".
