@@ -1,0 +1,23 @@
+//! Workloads and metrics, each defined once: what a cell is given to do, and how what it did is counted.
+//!
+//! Pure: traces arrive as records (the `study` package reads the files), chance as a seed, and what happened in a
+//! cell as its own log entries.
+
+pub mod bounds;
+pub mod cell_c;
+mod curve;
+pub mod division;
+pub mod figures;
+pub mod marginals;
+pub mod priority;
+pub mod synthetic;
+pub mod tally;
+pub mod trace;
+pub mod units;
+pub mod workload;
+
+pub use division::Division;
+pub use figures::Figures;
+pub use tally::Tally;
+pub use trace::Trace;
+pub use workload::Workload;

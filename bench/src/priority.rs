@@ -1,0 +1,45 @@
+//! Priorities: Google's twelve of 2011 on the cell's four bands.
+//!
+//! Google's description of the trace calls 0 and 1 "free" ("gratis"), 9 and above "production", of which 11 is
+//! "monitoring", and the rest in between is batch work.
+
+use cell_state::job::Band;
+
+/// The cell's priority for each of Google's, in order.
+const PRIORITIES: [u16; 12] = [25, 75, 110, 120, 130, 140, 150, 160, 170, 225, 275, 350];
+
+/// The highest of Google's priorities.
+pub const GOOGLE_MAX: u8 = 11;
+
+/// The cell's priority for one of Google's; `None` above 11.
+pub fn of_google(priority: u8) -> Option<u16> {
+    PRIORITIES.get(usize::from(priority)).copied()
+}
+
+/// Whether a band holds work that people wait for.
+pub fn is_production(band: Band) -> bool {
+    match band {
+        Band::Free | Band::Batch => false,
+        Band::Production | Band::Monitoring => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_priority_is_in_its_band_and_their_order_is_kept() {
+        let bands = [
+            (0..=1, Band::Free),
+            (2..=8, Band::Batch),
+            (9..=10, Band::Production),
+            (11..=11, Band::Monitoring),
+        ];
+        for (google, band) in bands {
+            assert!(google.clone().all(|g| of_google(g).map(Band::of) == Some(band)), "{google:?}");
+        }
+        assert!(PRIORITIES.is_sorted());
+        assert_eq!(of_google(GOOGLE_MAX + 1), None);
+    }
+}

@@ -1,0 +1,172 @@
+//! A workload: machines, the jobs a cell starts with, and the jobs that arrive later.
+
+use cell_state::job::{GroupSpec, JobKind, JobSpec, Restart, RestartOn, Run};
+use cell_state::machine::MachineSpec;
+use cell_state::{Resources, bounds};
+
+use crate::priority;
+
+/// What a cell is given to do.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Workload {
+    /// Its machines.
+    pub machines: Vec<MachineSpec>,
+    /// Jobs that are there from the start, larger priorities first.
+    pub initial: Vec<JobSpec>,
+    /// Jobs that come later, in order.
+    pub arrivals: Vec<Arrival>,
+}
+
+/// A job that comes later.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Arrival {
+    /// Microseconds after the start.
+    pub at_us: u64,
+    /// The job.
+    pub job: JobSpec,
+}
+
+/// Tasks of a job.
+pub fn tasks(job: &JobSpec) -> u64 {
+    job.groups.iter().map(|g| u64::from(g.count)).sum()
+}
+
+/// The sum of what the tasks of a job ask for.
+pub fn requested(job: &JobSpec) -> Resources {
+    let one =
+        |g: &GroupSpec| Resources(g.resources.0.map(|amount| amount.saturating_mul(u64::from(g.count))));
+    job.groups.iter().map(one).fold(Resources::ZERO, |sum, r| sum.plus(&r))
+}
+
+impl Workload {
+    /// Tasks that are there from the start.
+    pub fn initial_tasks(&self) -> u64 {
+        self.initial.iter().map(tasks).sum()
+    }
+
+    /// Tasks that come later.
+    pub fn arriving_tasks(&self) -> u64 {
+        self.arrivals.iter().map(|a| tasks(&a.job)).sum()
+    }
+
+    /// What all machines have together.
+    pub fn capacity(&self) -> Resources {
+        self.machines.iter().fold(Resources::ZERO, |sum, m| sum.plus(&m.capacity))
+    }
+
+    /// The same with time running `factor` times as fast: arrivals and simulated durations are divided alike.
+    #[must_use]
+    pub fn compressed(mut self, factor: u64) -> Workload {
+        let factor = factor.max(1);
+        let shorten = |job: &mut JobSpec| {
+            for group in &mut job.groups {
+                if let Run::Simulated { run_for_us: Some(us), .. } = &mut group.run {
+                    *us /= factor;
+                }
+            }
+        };
+        self.initial.iter_mut().for_each(shorten);
+        for arrival in &mut self.arrivals {
+            arrival.at_us /= factor;
+            shorten(&mut arrival.job);
+        }
+        self
+    }
+}
+
+/// Equal tasks of a job that a workload makes.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) struct Batch {
+    /// What each asks for.
+    pub(crate) size: [u64; 3],
+    /// Microseconds until each ends; `None` runs on.
+    pub(crate) run_for_us: Option<u64>,
+    /// The exit code each then pretends.
+    pub(crate) exit_code: i32,
+    /// How many.
+    pub(crate) count: u32,
+}
+
+/// A job of simulated tasks, or several when there are more kinds of tasks than a job may have groups.
+/// `google_priority` must be one of Google's.
+pub(crate) fn jobs(name: &str, google_priority: u8, distinct: bool, batches: &[Batch]) -> Vec<JobSpec> {
+    let part = |(part, batches): (usize, &[Batch])| {
+        let name = if part == 0 { name.to_owned() } else { format!("{name}-part{part}") };
+        job(name, google_priority, String::new(), distinct, batches)
+    };
+    batches.chunks(bounds::JOB_GROUPS_MAX).enumerate().map(part).collect()
+}
+
+/// A job of simulated tasks with at most as many kinds of tasks as a job may have groups.
+pub(crate) fn job(
+    name: String,
+    google_priority: u8,
+    scheduler: String,
+    distinct: bool,
+    batches: &[Batch],
+) -> JobSpec {
+    assert!(
+        batches.len() <= bounds::JOB_GROUPS_MAX,
+        "a workload's jobs stay below the cell's bound of groups"
+    );
+    let priority =
+        priority::of_google(google_priority).expect("readers refuse priorities Google doesn't have");
+    let production = priority::is_production(cell_state::job::Band::of(priority));
+    let group = |(number, batch): (usize, &Batch)| GroupSpec {
+        name: format!("g{number}"),
+        count: batch.count,
+        resources: Resources([batch.size[0], batch.size[1], batch.size[2], 0, 0, 0, 0, 0]),
+        constraints: Vec::new(),
+        distinct_machines: distinct,
+        spread: None,
+        ports: Vec::new(),
+        restart: Restart { on: RestartOn::Never, attempts: 0, delay_us: 0 },
+        stop_grace_us: 1_000_000,
+        run: Run::Simulated { run_for_us: batch.run_for_us, exit_code: batch.exit_code },
+    };
+    JobSpec {
+        name,
+        kind: if production { JobKind::Service } else { JobKind::Batch },
+        priority,
+        team: "cell-c".to_owned(),
+        scheduler,
+        groups: batches.iter().enumerate().map(group).collect(),
+    }
+}
+
+/// Puts the jobs a cell starts with in the order they are submitted in: what matters most first, the largest first
+/// among equals, so that a cell that fills up fills up with what matters.
+pub(crate) fn in_submission_order(jobs: &mut [JobSpec]) {
+    jobs.sort_by(|a, b| {
+        b.priority.cmp(&a.priority).then_with(|| tasks(b).cmp(&tasks(a))).then_with(|| a.name.cmp(&b.name))
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn two_kinds() -> JobSpec {
+        let first = Batch { size: [10, 20, 30], run_for_us: Some(1_000), exit_code: 0, count: 3 };
+        let second = Batch { size: [1, 0, 0], run_for_us: None, exit_code: 0, count: 2 };
+        job("j".into(), 9, "service".into(), true, &[first, second])
+    }
+
+    #[test]
+    fn sums_are_over_all_tasks() {
+        let job = two_kinds();
+        assert_eq!((tasks(&job), job.priority, job.kind), (5, 225, JobKind::Service));
+        assert_eq!(requested(&job), Resources([32, 60, 90, 0, 0, 0, 0, 0]));
+    }
+
+    #[test]
+    fn compression_divides_arrivals_and_durations_alike() {
+        let arrival = Arrival { at_us: 5_000, job: two_kinds() };
+        let workload =
+            Workload { machines: Vec::new(), initial: Vec::new(), arrivals: vec![arrival] }.compressed(10);
+        assert_eq!(workload.arrivals[0].at_us, 500);
+        let runs: Vec<_> = workload.arrivals[0].job.groups.iter().map(|g| g.run.clone()).collect();
+        let simulated = |run_for_us| Run::Simulated { run_for_us, exit_code: 0 };
+        assert_eq!(runs, [simulated(Some(100)), simulated(None)]);
+    }
+}
