@@ -1,0 +1,132 @@
+//! Requests of a session as they come in: cut into frames, decoded, checked against the permission table, handed over.
+//!
+//! A message that doesn't decode, or that the sender's role may not send, is answered here. A frame over the bound ends
+//! its stream, for nothing behind it can be trusted to be a frame; the session goes on.
+
+use std::sync::Arc;
+
+use cell_state::codec;
+use quinn::{Connection, RecvStream};
+use tokio::sync::mpsc;
+use tracing::Instrument;
+use transport::message::{Refusal, Request, RequestFrame};
+use transport::{FrameBuffer, Identity};
+
+use crate::bounds::READ_BYTES;
+use crate::closing::BAD_FRAME;
+use crate::replies::{self, Load, Replies, Responder};
+
+/// A request that its sender may make, and the way to answer it.
+#[derive(Debug)]
+pub struct Incoming {
+    /// The request.
+    pub request: Request,
+    responder: Responder,
+}
+
+impl Incoming {
+    /// The request, and the way to answer it.
+    pub fn into_parts(self) -> (Request, Responder) {
+        (self.request, self.responder)
+    }
+}
+
+/// Serves every request stream of a connection until it ends.
+pub(crate) async fn streams(connection: Connection, identity: Arc<Identity>, taker: mpsc::Sender<Incoming>) {
+    let load = Arc::new(Load::default());
+    // QUIC itself bounds the streams that are open at a time.
+    while let Ok((send, receive)) = connection.accept_bi().await {
+        let replies = Replies::new(connection.clone(), load.clone());
+        let desk = Desk {
+            identity: identity.clone(),
+            load: load.clone(),
+            replies: replies.clone(),
+            taker: taker.clone(),
+        };
+        tokio::spawn(replies::write(replies, send).in_current_span());
+        tokio::spawn(desk.read(receive).in_current_span());
+    }
+}
+
+/// Takes the requests of one stream.
+struct Desk {
+    identity: Arc<Identity>,
+    load: Arc<Load>,
+    replies: Arc<Replies>,
+    taker: mpsc::Sender<Incoming>,
+}
+
+impl Desk {
+    async fn read(self, mut stream: RecvStream) {
+        let mut buffer = FrameBuffer::default();
+        loop {
+            self.load.room().await;
+            match stream.read_chunk(READ_BYTES, true).await {
+                Ok(Some(chunk)) => buffer.push(&chunk.bytes),
+                Ok(None) => {
+                    if buffer.pending() > 0 {
+                        self.malformed(
+                            0,
+                            format!("the stream ended {} bytes into a frame", buffer.pending()),
+                        );
+                    }
+                    break;
+                }
+                Err(_) => break,
+            }
+            if !self.take_all(&mut buffer).await {
+                // Fails only when the stream has ended already.
+                let _ = stream.stop(BAD_FRAME);
+                break;
+            }
+        }
+        self.replies.complete();
+    }
+
+    /// Takes every whole frame; false when the stream is of no further use.
+    async fn take_all(&self, buffer: &mut FrameBuffer) -> bool {
+        loop {
+            match buffer.next_message() {
+                Ok(None) => return true,
+                Ok(Some(message)) => {
+                    if let Some(incoming) = self.admit(message)
+                        && self.taker.send(incoming).await.is_err()
+                    {
+                        return false;
+                    }
+                }
+                Err(error) => {
+                    self.malformed(0, error.to_string());
+                    return false;
+                }
+            }
+        }
+    }
+
+    /// The request in a message, or `None` when it has been refused.
+    fn admit(&self, message: &[u8]) -> Option<Incoming> {
+        let RequestFrame { id, request } = match codec::decode(message) {
+            Ok(frame) => frame,
+            Err(error) => {
+                self.malformed(RequestFrame::id_of(message).unwrap_or(0), error.to_string());
+                return None;
+            }
+        };
+        let (role, kind) = (self.identity.role, request.kind());
+        if !role.may(kind) {
+            tracing::debug!(%kind, "not permitted");
+            self.replies.refuse(id, Refusal::NotPermitted { role: role.to_string(), what: kind.to_string() });
+            return None;
+        }
+        if !self.load.begin() {
+            self.replies.refuse(id, Refusal::Busy);
+            return None;
+        }
+        Some(Incoming { request, responder: self.replies.responder(id) })
+    }
+
+    fn malformed(&self, id: u64, problem: String) {
+        tracing::debug!(id, problem, "malformed request");
+        self.replies.refuse(id, Refusal::Malformed(problem));
+    }
+}
