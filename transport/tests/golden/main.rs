@@ -19,11 +19,13 @@ use transport::{RequestKind, frame, unframe};
 /// A number as large as it gets takes the longest encoding, so that the width of numbers is pinned as well.
 const LARGE: u64 = u64::MAX - 1;
 
-/// A name, the bytes of a message, and whether they read back as the same message.
+/// Says why bytes don't read back as the message they should be.
+type Check = Box<dyn Fn(&[u8]) -> Result<(), String>>;
+
 struct Line {
     name: String,
     bytes: Vec<u8>,
-    check: Box<dyn Fn(&[u8]) -> Result<(), String>>,
+    check: Check,
 }
 
 fn line<T: Serialize + DeserializeOwned + PartialEq + Debug + 'static>(name: &str, message: T) -> Line {
@@ -64,7 +66,7 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 fn unhex(text: &str) -> Vec<u8> {
-    (0..text.len()).step_by(2).map(|i| u8::from_str_radix(&text[i..i + 2], 16).unwrap()).collect()
+    (0..text.len()).step_by(2).map(|i| u8::from_str_radix(&text[i..i + 2], 16).expect("hex digits")).collect()
 }
 
 #[test]
