@@ -1,0 +1,214 @@
+//! A witness: a full copy of a cell that follows its log like a scheduler's copy does, counts what happens, and can
+//! be asked afterwards whether everybody saw the same.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use bench::{Figures, Tally};
+use cell_state::audit::audit;
+use cell_state::codec::DecodeError;
+use cell_state::page::{Restore, RestoreError, StateHash};
+use cell_state::record::{self, Kind, Record, RecordError};
+use cell_state::{Cell, Seq};
+use tokio::task::JoinHandle;
+use transport::Scope;
+use transport_quic::{CallError, Client, Subscription};
+
+use crate::bounds::MARKS_MAX;
+
+/// What ends a witness.
+#[derive(Debug, thiserror::Error)]
+pub enum WitnessError {
+    /// The stream holds something that is no record.
+    #[error("the log's stream is damaged: {0}")]
+    Record(#[from] RecordError),
+    /// A record's body doesn't decode.
+    #[error("the log's stream is damaged: {0}")]
+    Body(#[from] DecodeError),
+    /// The pages of a snapshot don't make a cell.
+    #[error("the snapshot can't be restored: {0}")]
+    Restore(#[from] RestoreError),
+    /// A record that doesn't follow the one before it.
+    #[error("the log's stream has a gap: {found} came after {at}")]
+    Gap {
+        /// Where the copy stands.
+        at: Seq,
+        /// What came.
+        found: Seq,
+    },
+    /// The copy isn't the server's state.
+    #[error("the copy's hash at seq {at} is {ours}, the server's is {theirs}")]
+    Differs {
+        /// Where.
+        at: Seq,
+        /// The copy's hash.
+        ours: StateHash,
+        /// The server's.
+        theirs: StateHash,
+    },
+    /// The connection broke, or the server refused.
+    #[error("the log's stream broke: {0}")]
+    Call(#[from] CallError),
+    /// The server ended the stream.
+    #[error("the server ended the log's stream after seq {0}")]
+    Ended(Seq),
+}
+
+/// A copy that follows the log in the background until it is dropped.
+#[derive(Debug)]
+pub struct Witness {
+    watched: Arc<Mutex<Watched>>,
+    following: JoinHandle<()>,
+}
+
+/// What a witness has seen.
+#[derive(Debug, Default)]
+struct Watched {
+    cell: Cell,
+    restoring: Option<Restore>,
+    tally: Tally,
+    marks: BTreeMap<Seq, StateHash>,
+    /// Snapshots received: what happened in the entries they stand for isn't in the tally.
+    snapshots: u64,
+    failed: Option<String>,
+}
+
+impl Witness {
+    /// Follows the log of a cell from its first entry on.
+    ///
+    /// # Errors
+    /// The server refuses the subscription.
+    pub async fn start(client: &Client) -> Result<Witness, CallError> {
+        let subscription = client.subscribe(Scope::Full, Some(Seq(0))).await?;
+        let watched = Arc::new(Mutex::new(Watched::default()));
+        let following = tokio::spawn(follow(subscription, Arc::clone(&watched)));
+        Ok(Witness { watched, following })
+    }
+
+    fn watched(&self) -> MutexGuard<'_, Watched> {
+        self.watched.lock().expect("following doesn't panic while it holds the lock")
+    }
+
+    /// Where the copy stands.
+    pub fn at(&self) -> Seq {
+        self.watched().cell.seq()
+    }
+
+    /// What ended it, if something did.
+    pub fn failure(&self) -> Option<String> {
+        self.watched().failed.clone()
+    }
+
+    /// Snapshots it was given instead of the entries they stand for: these are missing in the figures.
+    pub fn snapshots(&self) -> u64 {
+        self.watched().snapshots
+    }
+
+    /// Tasks placed, started and ended in the current stretch.
+    pub fn progress(&self) -> [u64; 3] {
+        self.watched().tally.progress()
+    }
+
+    /// What happened since the last call, or since the start.
+    pub fn take_figures(&self) -> Figures {
+        self.watched().tally.take()
+    }
+
+    /// The server's hash at a position, as it told it in the stream.
+    pub fn mark(&self, at: Seq) -> Option<StateHash> {
+        self.watched().marks.get(&at).copied()
+    }
+
+    /// Looks at the copy. The log isn't followed meanwhile, so this should be short.
+    pub fn look<T>(&self, look: impl FnOnce(&Cell) -> T) -> T {
+        look(&self.watched().cell)
+    }
+
+    /// The position and the hash of the copy.
+    pub fn hash(&self) -> (Seq, StateHash) {
+        let watched = &mut self.watched();
+        (watched.cell.seq(), watched.cell.hash())
+    }
+
+    /// Checks every invariant on the copy; the result is empty when all hold.
+    pub fn audit(&self) -> Vec<String> {
+        self.look(|cell| audit(cell).iter().map(ToString::to_string).collect())
+    }
+}
+
+impl Drop for Witness {
+    fn drop(&mut self) {
+        self.following.abort();
+    }
+}
+
+async fn follow(mut subscription: Subscription, watched: Arc<Mutex<Watched>>) {
+    let failed = loop {
+        let bytes = match subscription.next().await {
+            Ok(Some(bytes)) => bytes,
+            Ok(None) => break None,
+            Err(error) => break Some(WitnessError::from(error)),
+        };
+        let mut watched = watched.lock().expect("nobody panics while holding the lock");
+        if let Err(error) = watched.take_all(&bytes) {
+            break Some(error);
+        }
+    };
+    let mut watched = watched.lock().expect("nobody panics while holding the lock");
+    let ended = WitnessError::Ended(watched.cell.seq());
+    watched.failed = Some(failed.unwrap_or(ended).to_string());
+}
+
+impl Watched {
+    fn take_all(&mut self, mut bytes: &[u8]) -> Result<(), WitnessError> {
+        while let Some((record, length)) = record::read(bytes)? {
+            bytes = &bytes[length..];
+            self.take(&record)?;
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, record: &Record<'_>) -> Result<(), WitnessError> {
+        let gap = || WitnessError::Gap { at: self.cell.seq(), found: record.seq };
+        match record.kind {
+            Kind::Event => {
+                if self.restoring.is_some() || record.seq != self.cell.seq().next() {
+                    return Err(gap());
+                }
+                let event = record.event()?;
+                self.cell.apply(record.seq, &event);
+                self.tally.observe(&event);
+            }
+            Kind::SnapshotStart => self.restoring = Some(Restore::new(record.seq)),
+            Kind::Page => {
+                let page = record.page()?;
+                self.restoring.as_mut().ok_or_else(gap)?.add(page.key, &page.bytes)?;
+            }
+            Kind::SnapshotEnd => {
+                let whole = self.restoring.take().ok_or_else(gap)?;
+                self.cell = whole.finish()?;
+                self.snapshots += 1;
+                self.compare(record)?;
+            }
+            Kind::Mark => self.compare(record)?,
+        }
+        Ok(())
+    }
+
+    /// Compares the server's hash with the copy's, and remembers it.
+    fn compare(&mut self, record: &Record<'_>) -> Result<(), WitnessError> {
+        let Some(theirs) = record.hash()? else { return Ok(()) };
+        if record.seq != self.cell.seq() {
+            return Err(WitnessError::Gap { at: self.cell.seq(), found: record.seq });
+        }
+        let ours = self.cell.hash();
+        if ours != theirs {
+            return Err(WitnessError::Differs { at: record.seq, ours, theirs });
+        }
+        self.marks.insert(record.seq, theirs);
+        if self.marks.len() > MARKS_MAX {
+            self.marks.pop_first();
+        }
+        Ok(())
+    }
+}
