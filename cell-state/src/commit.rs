@@ -9,7 +9,7 @@ use crate::admit::{Rejection, RejectionCode};
 use crate::bounds;
 use crate::cell::Cell;
 use crate::event::Committed;
-use crate::fit::DEVICE_MILLI;
+use crate::fit::{DEVICE_MILLI, Misfit};
 use crate::ids::{Epoch, JobId, MachineId, Seq, TaskId, Time, TxnId};
 use crate::overlay::Overlay;
 use crate::resources::{Dimension, Resources, first_over_bound};
@@ -218,12 +218,11 @@ impl Judge<'_> {
             Ok(task) => task,
             Err(conflict) => return conflict,
         };
-        let left = if task.state == TaskState::Pending && reason == StopReason::Stop {
-            Ok(())
-        } else {
-            self.overlay.leave(self.cell, id)
+        let asked = match reason {
+            StopReason::Stop => self.overlay.stop(self.cell, id),
+            StopReason::Evict | StopReason::Drain => self.overlay.leave(self.cell, id),
         };
-        match left {
+        match asked {
             Ok(()) => Outcome::Stopping { task: id, reason },
             Err(kind) => Outcome::Conflict(Box::new(self.conflict(Some(id), task.machine, kind))),
         }
@@ -257,22 +256,27 @@ impl Judge<'_> {
     }
 
     fn conflict(&self, task: Option<TaskId>, machine: Option<MachineId>, kind: ConflictKind) -> Conflict {
+        let placed_by = || task.and_then(|id| self.cell.task(id)).and_then(|t| t.placed_by);
+        let changed_by = || {
+            let changed = machine.filter(|m| self.changed_since_basis(*m).is_some());
+            changed.and_then(|m| self.cell.machine(m)).and_then(|m| m.changed_by)
+        };
         let winner = match &kind {
-            ConflictKind::TaskState(_) | ConflictKind::Epoch { .. } => {
-                task.and_then(|id| self.cell.task(id)).and_then(|t| t.placed_by)
+            ConflictKind::TaskState(TaskState::Placed | TaskState::Running) | ConflictKind::Epoch { .. } => {
+                placed_by()
             }
-            ConflictKind::Changed { .. }
-            | ConflictKind::Misfit(_)
+            // No transaction changes what a machine is, only what it holds.
+            ConflictKind::Misfit(Misfit::State(_) | Misfit::Constraint(_)) => None,
+            ConflictKind::Misfit(_)
+            | ConflictKind::Changed { .. }
             | ConflictKind::Victim(_)
             | ConflictKind::Waiting(_)
+            | ConflictKind::Assertion { .. } => changed_by(),
+            ConflictKind::TaskState(_)
             | ConflictKind::NoTask
             | ConflictKind::NoMachine
             | ConflictKind::Unwanted
-            | ConflictKind::Quota { .. }
-            | ConflictKind::Assertion { .. } => {
-                let changed = machine.filter(|m| self.changed_since_basis(*m).is_some());
-                changed.and_then(|m| self.cell.machine(m)).and_then(|m| m.changed_by)
-            }
+            | ConflictKind::Quota { .. } => None,
         };
         Conflict {
             task,

@@ -10,9 +10,10 @@ use crate::cell::Cell;
 use crate::fit::{self, Delta, Demand, Misfit};
 use crate::ids::{MachineId, TaskId};
 use crate::job::Band;
+use crate::lifecycle::{self, Trigger};
 use crate::machine::{Grant, Machine};
 use crate::resources::Resources;
-use crate::task::TaskState;
+use crate::task::{StopReason, TaskState};
 use crate::verdict::ConflictKind;
 
 /// A planned placement, or a planned change of a live task's promise.
@@ -34,10 +35,10 @@ struct Planned {
 pub struct Overlay {
     machines: BTreeMap<MachineId, Delta>,
     planned: BTreeMap<TaskId, Planned>,
-    /// Live tasks that are asked to go.
+    /// Tasks that are asked to go, or stopped.
     leaving: BTreeSet<TaskId>,
-    /// Promised on top of what the cell counts; only for teams that have a limit.
-    promised: BTreeMap<(String, Band), Resources>,
+    /// Promised on top of what the cell counts, and taken back from it; only for teams that have a limit.
+    promised: BTreeMap<(String, Band), (Resources, Resources)>,
 }
 
 impl Overlay {
@@ -134,25 +135,35 @@ impl Overlay {
         Ok(grant)
     }
 
-    /// Plans that a live task is asked to go.
+    /// Plans that a live task is asked to go, to be placed anew.
     ///
     /// # Errors
     /// It isn't placed or running, or is asked to go already.
     pub fn leave(&mut self, cell: &Cell, task: TaskId) -> Result<(), ConflictKind> {
+        self.ask_to_stop(cell, task, StopReason::Evict)
+    }
+
+    /// Plans that a task is stopped for good.
+    ///
+    /// # Errors
+    /// It has ended, or is asked to stop for good already.
+    pub fn stop(&mut self, cell: &Cell, task: TaskId) -> Result<(), ConflictKind> {
+        self.ask_to_stop(cell, task, StopReason::Stop)
+    }
+
+    fn ask_to_stop(&mut self, cell: &Cell, task: TaskId, reason: StopReason) -> Result<(), ConflictKind> {
         let state = cell.task(task).ok_or(ConflictKind::NoTask)?.state;
-        match state {
-            TaskState::Placed | TaskState::Running if !self.leaving.contains(&task) => {
-                self.leaving.insert(task);
-                Ok(())
-            }
-            TaskState::Placed
-            | TaskState::Running
-            | TaskState::Pending
-            | TaskState::Stopping(_)
-            | TaskState::Completed
-            | TaskState::Failed
-            | TaskState::Stopped => Err(ConflictKind::TaskState(state)),
+        if lifecycle::next(state, Trigger::Stop(reason)).is_none() {
+            return Err(ConflictKind::TaskState(state));
         }
+        // A task that this plan places is at an epoch its author can't name yet.
+        if self.machine_of(task).is_some() {
+            return Err(ConflictKind::TaskState(TaskState::Placed));
+        }
+        if !self.leaving.insert(task) {
+            return Err(ConflictKind::TaskState(TaskState::Stopping(reason)));
+        }
+        Ok(())
     }
 
     /// Plans that a live task is promised something else.
@@ -197,8 +208,9 @@ impl Overlay {
                 self.machines.remove(&planned.machine);
             }
         }
-        if let Some(sum) = planned.team.and_then(|team| self.promised.get_mut(&team)) {
-            *sum = sum.minus(&planned.promised);
+        if let Some((added, removed)) = planned.team.and_then(|team| self.promised.get_mut(&team)) {
+            *added = added.minus(&planned.promised);
+            *removed = removed.minus(&planned.removed);
         }
     }
 
@@ -211,8 +223,9 @@ impl Overlay {
             let (team, band) = (&job.spec().team, Band::of(job.spec().priority));
             if cell.quotas().limit(team, band).is_some() {
                 let key = (team.clone(), band);
-                let sum = self.promised.entry(key.clone()).or_default();
-                *sum = sum.plus(&planned.promised);
+                let (added, removed) = self.promised.entry(key.clone()).or_default();
+                *added = added.plus(&planned.promised);
+                *removed = removed.plus(&planned.removed);
                 planned.team = Some(key);
             }
         }
@@ -224,8 +237,11 @@ impl Overlay {
         if task.state != TaskState::Pending {
             return Err(ConflictKind::TaskState(task.state));
         }
-        if self.planned.contains_key(&id) || self.leaving.contains(&id) {
+        if self.planned.contains_key(&id) {
             return Err(ConflictKind::TaskState(TaskState::Placed));
+        }
+        if self.leaving.contains(&id) {
+            return Err(ConflictKind::TaskState(TaskState::Stopped));
         }
         if !cell.is_wanted(id) {
             return Err(ConflictKind::Unwanted);

@@ -44,17 +44,17 @@ impl Quotas {
         })
     }
 
-    /// The first dimension in which `wanted` more, on top of `planned`, is over the team's limit: the dimension, what
-    /// is wanted and what is left.
+    /// The first dimension in which `wanted` more, on top of what is planned to be added and taken back, is over the
+    /// team's limit: the dimension, what is wanted and what is left.
     pub fn first_over(
         &self,
         team: &str,
         band: Band,
         wanted: &Resources,
-        planned: &Resources,
+        (added, removed): &(Resources, Resources),
     ) -> Option<(Dimension, u64, u64)> {
         let limit = self.limit(team, band)?;
-        let left = limit.minus(&self.used(team, band)).minus(planned);
+        let left = limit.minus(&self.used(team, band).plus(added).minus(removed));
         Dimension::all().map(|d| (d, wanted.get(d), left.get(d))).find(|(_, wanted, left)| wanted > left)
     }
 

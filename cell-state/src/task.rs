@@ -62,6 +62,8 @@ pub enum NotStarted {
     StoppedFirst,
     /// Another error of the operating system, by number.
     Os(i32),
+    /// Its machine has changed since it was placed, and no longer fits it even when empty.
+    Unfit,
 }
 
 impl Exit {

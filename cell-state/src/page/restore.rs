@@ -122,6 +122,9 @@ impl Restore {
         for page in std::mem::take(&mut self.jobs) {
             self.job_into(&mut cell, page)?;
         }
+        if let Some((job, _)) = self.tasks.keys().next() {
+            return incomplete(format!("job {job} has tasks, but no spec"));
+        }
         add_up(&mut cell)?;
         cell.stale = cell.page_keys().into_iter().collect();
         Ok(cell)
