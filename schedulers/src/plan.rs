@@ -1,0 +1,373 @@
+//! A plan: what a policy fills. Steps 4 (think) and 5 (propose) of a placement's life.
+//!
+//! It shows the cell as this process sees it, with everything this process has in flight already counted, and checks
+//! each placement by the very code the server commits with. So what a plan accepts on an up-to-date copy is accepted
+//! by the server, and what it refuses would have been refused. A finished plan becomes a [`Transaction`].
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use cell_state::bounds::{PLACE_MACHINES_MAX, PREEMPT_VICTIMS_MAX, TXN_ASSERTIONS_MAX, TXN_OPS_MAX};
+use cell_state::fit::{Demand, Misfit, resources_fit};
+use cell_state::job::{Band, GroupSpec, Job};
+use cell_state::machine::{Machine, MachineState};
+use cell_state::overlay::Overlay;
+use cell_state::transaction::{Assertion, Atomicity, Detection, Op, Transaction};
+use cell_state::verdict::ConflictKind;
+use cell_state::{Cell, JobId, MachineId, Resources, TaskId, Time, TxnId};
+use rand::RngExt;
+use rand_chacha::ChaCha8Rng;
+
+use crate::exclude::{self, Exclusions};
+use crate::score::Score;
+
+/// The seeded source of chance of policies and queues: the same on every platform.
+pub type Rng = ChaCha8Rng;
+
+/// Why a plan doesn't take a change.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Unfit {
+    /// The server would refuse it.
+    #[error("{0}")]
+    Conflict(ConflictKind),
+    /// The job lost on this machine a moment ago, or this process has work in flight there that coarse detection
+    /// would trip over.
+    #[error("the machine is avoided for now")]
+    Avoided,
+    /// No machine would do for this group in this plan: its team's quota is used up.
+    #[error("the team's quota is used up")]
+    Hopeless,
+    /// The transaction is at a bound; the rest belongs into the next one.
+    #[error("the transaction is full")]
+    Full,
+}
+
+/// How a transaction is judged.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Terms {
+    /// Whether ops stand for themselves.
+    pub atomicity: Atomicity,
+    /// What counts as a conflict.
+    pub detection: Detection,
+}
+
+impl Default for Terms {
+    fn default() -> Terms {
+        Terms { atomicity: Atomicity::Incremental, detection: Detection::Fit }
+    }
+}
+
+/// A plan for one job, being filled by a policy.
+pub struct Plan<'a> {
+    cell: &'a Cell,
+    job: &'a Job,
+    now: Time,
+    overlay: &'a mut Overlay,
+    rng: &'a mut Rng,
+    terms: Terms,
+    exclusions: &'a Exclusions,
+    /// Machines with work of this process in flight, to be avoided under coarse detection.
+    crowded: Option<&'a BTreeMap<MachineId, u32>>,
+    ops: Vec<Op>,
+    assertions: Vec<Assertion>,
+    hopeless: BTreeSet<u16>,
+    full: bool,
+}
+
+impl<'a> Plan<'a> {
+    /// An empty plan for a job; `None` when the job isn't in the cell. Placements are recorded in `overlay`.
+    pub fn new(
+        cell: &'a Cell,
+        job: JobId,
+        now: Time,
+        overlay: &'a mut Overlay,
+        rng: &'a mut Rng,
+    ) -> Option<Plan<'a>> {
+        Some(Plan {
+            cell,
+            job: cell.job(job)?,
+            now,
+            overlay,
+            rng,
+            terms: Terms::default(),
+            exclusions: &exclude::NONE,
+            crowded: None,
+            ops: Vec::new(),
+            assertions: Vec::new(),
+            hopeless: BTreeSet::new(),
+            full: false,
+        })
+    }
+
+    /// The same plan under these terms.
+    #[must_use]
+    pub fn on_terms(mut self, terms: Terms) -> Plan<'a> {
+        self.terms = terms;
+        self
+    }
+
+    /// The same plan, avoiding machines the job lost on.
+    #[must_use]
+    pub fn excluding(mut self, exclusions: &'a Exclusions) -> Plan<'a> {
+        self.exclusions = exclusions;
+        self
+    }
+
+    /// The same plan, told on which machines this process has work in flight.
+    #[must_use]
+    pub fn with_in_flight(mut self, machines: &'a BTreeMap<MachineId, u32>) -> Plan<'a> {
+        self.crowded = Some(machines);
+        self
+    }
+
+    /// The cell as this process sees it, without what is planned or in flight.
+    pub fn cell(&self) -> &'a Cell {
+        self.cell
+    }
+
+    /// The job the tasks belong to.
+    pub fn job(&self) -> &'a Job {
+        self.job
+    }
+
+    /// The group a task belongs to, as its job's current version describes it.
+    pub fn group(&self, task: TaskId) -> Option<&'a GroupSpec> {
+        self.job.spec().groups.get(usize::from(task.group))
+    }
+
+    /// What a task asks of a machine.
+    pub fn demand(&self, task: TaskId) -> Option<&'a Demand> {
+        self.job.current().demands.get(usize::from(task.group))
+    }
+
+    /// The band of the job's priority.
+    pub fn band(&self) -> Band {
+        Band::of(self.job.spec().priority)
+    }
+
+    /// The time.
+    pub fn now(&self) -> Time {
+        self.now
+    }
+
+    /// The source of chance. Use no other: a run must be reproducible by its seed.
+    pub fn rng(&mut self) -> &mut Rng {
+        self.rng
+    }
+
+    /// All machines once, from a random one on: schedulers that all start at the first one collide.
+    pub fn machines(&mut self) -> impl Iterator<Item = &'a Machine> + use<'a> {
+        let all = self.cell.machines();
+        let start = if all.is_empty() { 0 } else { self.rng.random_range(0..all.len()) };
+        all[start..].iter().chain(&all[..start])
+    }
+
+    /// What a machine has left, with everything planned and in flight counted.
+    pub fn free(&self, machine: &Machine) -> Resources {
+        self.overlay.free(machine)
+    }
+
+    /// Whether a task could be placed on a machine: the fit rule, and not avoided. Quick: for scans.
+    pub fn fits(&self, task: TaskId, machine: &Machine) -> bool {
+        let Some(demand) = self.demand(task) else { return false };
+        // Most machines of a full cell end here, without a look into the overlay: plans only ever take room.
+        machine.state == MachineState::Ready
+            && resources_fit(&demand.resources, machine, None).is_ok()
+            && !self.avoids(machine)
+            && self.overlay.fit_demand(task, demand, machine).is_ok()
+    }
+
+    /// Whether a task could be placed on a machine if these tasks had to go for it.
+    pub fn fits_preempting(&self, task: TaskId, machine: &Machine, victims: &[TaskId]) -> bool {
+        !self.avoids(machine) && self.overlay.fits(self.cell, task, machine.id, victims).is_ok()
+    }
+
+    /// Why a task doesn't fit a machine, if it doesn't.
+    pub fn misfit(&self, task: TaskId, machine: &Machine) -> Option<Misfit> {
+        self.overlay.fit_demand(task, self.demand(task)?, machine).err()
+    }
+
+    /// How good a machine is for a task, by one of the stock scores.
+    pub fn score(&self, score: Score, task: TaskId, machine: &Machine) -> f64 {
+        self.demand(task).map_or(0.0, |demand| score.of(demand, &self.free(machine), &machine.limit))
+    }
+
+    /// Whether the job is to keep off a machine for now.
+    pub fn avoids(&self, machine: &Machine) -> bool {
+        let crowded = || self.crowded.is_some_and(|m| m.contains_key(&machine.id));
+        self.exclusions.excludes(machine, self.cell.seq())
+            || (self.terms.detection == Detection::Version && crowded())
+    }
+
+    /// The machine a task is planned on, in this plan or one in flight.
+    pub fn machine_of(&self, task: TaskId) -> Option<MachineId> {
+        self.overlay.machine_of(task)
+    }
+
+    /// How many tasks of the job each machine holds or is about to hold, by machine number.
+    pub fn job_load(&self) -> Vec<u32> {
+        let mut counts = vec![0; self.cell.machines().len()];
+        for (id, task) in self.job.tasks() {
+            let at = if task.state.is_live() { task.machine } else { self.overlay.machine_of(id) };
+            if let Some(count) = at.and_then(|machine| counts.get_mut(machine.index())) {
+                *count += 1;
+            }
+        }
+        counts
+    }
+
+    /// Plans a task on a machine.
+    ///
+    /// # Errors
+    /// Why not; then nothing is planned.
+    pub fn place(&mut self, task: TaskId, machine: MachineId) -> Result<(), Unfit> {
+        self.put(task, machine, &[], &[])
+    }
+
+    /// Plans a task on a machine, and names others the server may take in this order should it be lost. Room on the
+    /// fallbacks isn't reserved.
+    ///
+    /// # Errors
+    /// Why not on the first machine; then nothing is planned.
+    pub fn place_with_fallbacks(
+        &mut self,
+        task: TaskId,
+        machine: MachineId,
+        fallbacks: &[MachineId],
+    ) -> Result<(), Unfit> {
+        self.put(task, machine, fallbacks, &[])
+    }
+
+    /// Plans a task on a machine where these tasks of lower priority must go first.
+    ///
+    /// # Errors
+    /// Why not; then nothing is planned.
+    pub fn preempt(&mut self, task: TaskId, machine: MachineId, victims: &[TaskId]) -> Result<(), Unfit> {
+        if victims.len() > PREEMPT_VICTIMS_MAX {
+            return Err(Unfit::Full);
+        }
+        self.put(task, machine, &[], victims)
+    }
+
+    /// Plans that a live task of this job leaves its machine, to be placed anew once it is gone.
+    ///
+    /// # Errors
+    /// It isn't placed or running, or is asked to go already.
+    pub fn evict(&mut self, task: TaskId) -> Result<(), Unfit> {
+        self.room_for_an_op()?;
+        let epoch = self.job.task(task).ok_or(Unfit::Conflict(ConflictKind::NoTask))?.epoch;
+        self.overlay.leave(self.cell, task).map_err(Unfit::Conflict)?;
+        self.ops.push(Op::Evict { task, epoch });
+        Ok(())
+    }
+
+    /// Takes back what this plan has for a task.
+    pub fn undo(&mut self, task: TaskId) {
+        if let Some(at) = self.ops.iter().rposition(|op| op.task() == task) {
+            self.ops.remove(at);
+            self.overlay.undo(task);
+        }
+    }
+
+    /// Takes back the whole plan.
+    pub fn undo_all(&mut self) {
+        for op in self.ops.drain(..) {
+            self.overlay.undo(op.task());
+        }
+        self.assertions.clear();
+    }
+
+    /// Has the server check that at most `max` live tasks of the job are on machines whose attribute has this value
+    /// once the transaction is applied; if not, none of it is. Asserting the same again changes nothing.
+    ///
+    /// # Errors
+    /// The transaction is at its bound of assertions.
+    pub fn assert_at_most(&mut self, attribute: &str, value: &str, max: u32) -> Result<(), Unfit> {
+        let (attribute, value) = (attribute.to_owned(), value.to_owned());
+        self.assert(Assertion::AtMost { job: self.job.id, attribute, value, max })
+    }
+
+    /// Has the server check that the job is still the version this plan was made for.
+    ///
+    /// # Errors
+    /// The transaction is at its bound of assertions.
+    pub fn assert_version(&mut self) -> Result<(), Unfit> {
+        self.assert(Assertion::JobVersion { job: self.job.id, version: self.job.current().version })
+    }
+
+    /// Tasks placed so far, in the order they were.
+    pub fn placed(&self) -> impl Iterator<Item = TaskId> {
+        self.ops.iter().filter_map(|op| match op {
+            Op::Place { task, .. } => Some(*task),
+            Op::Evict { .. } | Op::Stop { .. } | Op::Resize { .. } => None,
+        })
+    }
+
+    /// True when nothing is planned.
+    pub fn is_empty(&self) -> bool {
+        self.ops.is_empty()
+    }
+
+    /// True when a bound of the transaction was met, so that more may be possible in the next one.
+    pub fn is_full(&self) -> bool {
+        self.full
+    }
+
+    /// Groups that no machine would do for, since their team's quota is used up.
+    pub fn hopeless(&self) -> &BTreeSet<u16> {
+        &self.hopeless
+    }
+
+    /// The transaction, or `None` when nothing is planned.
+    pub fn into_transaction(self, id: TxnId) -> Option<Transaction> {
+        let Terms { atomicity, detection } = self.terms;
+        let (basis, ops, assertions) = (self.cell.seq(), self.ops, self.assertions);
+        (!ops.is_empty()).then_some(Transaction { id, basis, atomicity, detection, ops, assertions })
+    }
+
+    fn put(
+        &mut self,
+        task: TaskId,
+        machine: MachineId,
+        fallbacks: &[MachineId],
+        victims: &[TaskId],
+    ) -> Result<(), Unfit> {
+        self.room_for_an_op()?;
+        if self.hopeless.contains(&task.group) {
+            return Err(Unfit::Hopeless);
+        }
+        if self.cell.machine(machine).is_some_and(|m| self.avoids(m)) {
+            return Err(Unfit::Avoided);
+        }
+        if let Err(kind) = self.overlay.place(self.cell, task, machine, victims) {
+            if matches!(kind, ConflictKind::Quota { .. }) {
+                self.hopeless.insert(task.group);
+            }
+            return Err(Unfit::Conflict(kind));
+        }
+        let mut machines = Vec::with_capacity(1 + fallbacks.len());
+        machines.push(machine);
+        machines.extend(fallbacks.iter().take(PLACE_MACHINES_MAX - 1));
+        self.ops.push(Op::Place { task, machines, preempt: victims.to_vec() });
+        Ok(())
+    }
+
+    fn room_for_an_op(&mut self) -> Result<(), Unfit> {
+        if self.ops.len() < TXN_OPS_MAX {
+            return Ok(());
+        }
+        self.full = true;
+        Err(Unfit::Full)
+    }
+
+    fn assert(&mut self, assertion: Assertion) -> Result<(), Unfit> {
+        if self.assertions.contains(&assertion) {
+            return Ok(());
+        }
+        if self.assertions.len() >= TXN_ASSERTIONS_MAX {
+            self.full = true;
+            return Err(Unfit::Full);
+        }
+        self.assertions.push(assertion);
+        Ok(())
+    }
+}
