@@ -1,4 +1,4 @@
-//! Commit: judge, settle, apply. Step 6 of a placement's life.
+//! Commit: judge, settle, apply. Step 6 (commit) of a placement's life.
 //!
 //! [`judge`] reads only: it gives each op its verdict on top of the ops before it, and settles whether all or only the
 //! accepted ones take effect. The result is an event; applying it can't fail. Nothing is ever applied and undone.

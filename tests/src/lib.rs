@@ -1,0 +1,3 @@
+//! What the whole-cell tests share: reading the project's own sources, and running real cells of real processes.
+
+pub mod source;
