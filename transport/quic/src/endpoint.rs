@@ -94,6 +94,8 @@ fn both_ends(peer: SocketAddr) -> TransportConfig {
         ))
         .initial_rtt(INITIAL_ROUND_TRIP)
         .send_window(SEND_WINDOW_BYTES)
+        // Quinn sends none from an endpoint that takes none.
+        .datagram_receive_buffer_size(Some(HEARTBEAT_BUFFER_BYTES))
         .datagram_send_buffer_size(HEARTBEAT_BUFFER_BYTES);
     let mut discovery = MtuDiscoveryConfig::default();
     discovery.upper_bound(DATAGRAM_BYTES_MAX);
@@ -114,8 +116,7 @@ pub(crate) fn client_transport(server: SocketAddr) -> TransportConfig {
         .receive_window(CLIENT_WINDOW_BYTES.into())
         .max_concurrent_bidi_streams(AGENT_REQUESTS_MAX.into())
         // One more than subscriptions: the welcome.
-        .max_concurrent_uni_streams((SUBSCRIPTIONS_MAX + 1).into())
-        .datagram_receive_buffer_size(None);
+        .max_concurrent_uni_streams((SUBSCRIPTIONS_MAX + 1).into());
     transport
 }
 
@@ -126,7 +127,6 @@ pub(crate) fn server_transport(client: SocketAddr) -> TransportConfig {
         .stream_receive_window(SERVER_STREAM_WINDOW_BYTES.into())
         .receive_window(SERVER_WINDOW_BYTES.into())
         .max_concurrent_bidi_streams(STREAMS_MAX.into())
-        .max_concurrent_uni_streams(0u32.into())
-        .datagram_receive_buffer_size(Some(HEARTBEAT_BUFFER_BYTES));
+        .max_concurrent_uni_streams(0u32.into());
     transport
 }

@@ -1,0 +1,13 @@
+//! Real endpoints on the loopback device: who is let in, what they may do, and what bad ones can't break.
+
+mod agents;
+mod calls;
+mod cell;
+mod hostile;
+mod impostors;
+mod permissions;
+mod pki;
+mod raw;
+mod restart;
+mod subscriptions;
+mod trust;
