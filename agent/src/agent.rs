@@ -47,7 +47,7 @@ pub struct Agent {
     pub(crate) synced: bool,
     /// How far the log was read.
     pub(crate) seq: Seq,
-    /// Nothing is started before the log was read up to here.
+    /// What the cell is known to have reached: a snapshot from before says nothing.
     pub(crate) gate: Seq,
     pub(crate) placements: BTreeMap<PlacementId, Placement>,
     pub(crate) outbox: Outbox,
@@ -97,7 +97,6 @@ impl Agent {
             Input::Snapshot { at, assigned } => self.snapshot(now, at, assigned),
             Input::Event { at, event } => self.event(now, at, event),
             Input::Change { at, change } => self.change(now, at, change),
-            Input::Position(at) => self.seq = self.seq.max(at),
             Input::Spec { job, version, spec } => self.spec_here(job, version, spec),
             Input::NoSpec { job, version } => self.spec_missing(now, job, version),
             Input::Recorded { upto } => self.recorded_upto(upto),
@@ -110,7 +109,6 @@ impl Agent {
         }
         self.due(now);
         self.start_what_fits();
-        self.forget_what_is_over();
     }
 
     /// The next thing to do.
@@ -135,29 +133,14 @@ impl Agent {
         placements.chain(link).min()
     }
 
-    /// The position of the log at which it has something to do, if it waits for one.
-    pub fn waits_for(&self) -> Option<Seq> {
-        let gate = (self.gate > self.seq).then_some(self.gate);
-        let ended = self.placements.values().filter_map(|p| match p.phase {
-            Phase::Ended { acknowledged, report: _ } => acknowledged,
-            Phase::Waiting | Phase::Recording { .. } | Phase::Starting | Phase::Running => None,
-        });
-        ended.chain(gate).min()
-    }
-
     /// The machine's description.
     pub fn spec(&self) -> &Arc<MachineSpec> {
         &self.spec
     }
 
-    /// Whether it has a snapshot to build on; without one it needs one, at or after [`Agent::gate`].
+    /// Whether it has a snapshot to build on; without one it does nothing that the log says.
     pub fn is_synced(&self) -> bool {
         self.synced
-    }
-
-    /// The position a snapshot must have reached.
-    pub fn gate(&self) -> Seq {
-        self.gate
     }
 
     /// Whether it is registered in this connection.
@@ -262,14 +245,14 @@ impl Agent {
             // The cell has seen more than was ever reported: these records are an old copy of others.
             return self.reincarnate(now);
         }
-        for placement in self.placements.values_mut() {
-            if let Phase::Ended { report, acknowledged: acknowledged @ None } = &mut placement.phase
-                && *report <= upto
-            {
-                *acknowledged = Some(at);
-            }
-        }
         self.record(Write::Acknowledged { upto });
+        // Whatever is read from now on was written knowing these ends.
+        self.gate = self.gate.max(at);
+        let over = |p: &Placement| matches!(p.phase, Phase::Ended { report } if report <= upto);
+        let over = self.placements.iter().filter(|(_, p)| over(p)).map(|(id, _)| *id);
+        for id in over.collect::<Vec<_>>() {
+            self.forget(id);
+        }
     }
 
     fn event(&mut self, now: Time, at: Seq, event: &Event) {

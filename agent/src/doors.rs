@@ -63,8 +63,6 @@ pub enum Input<'a> {
         /// The part.
         change: Change<'a>,
     },
-    /// The log was read up to here, and nothing more of it concerns this machine.
-    Position(Seq),
     /// A spec that was asked for.
     Spec {
         /// The job.

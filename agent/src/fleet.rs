@@ -18,11 +18,9 @@ pub struct Fleet {
     by_machine: BTreeMap<MachineId, usize>,
     /// Where each task was placed last.
     by_task: BTreeMap<TaskId, usize>,
-    /// Slots that wait for the log to be read up to a position.
-    behind: BTreeSet<(Seq, usize)>,
     timers: BTreeSet<(Time, usize)>,
-    /// What `behind` and `timers` hold of each slot.
-    noted: Vec<(Option<Seq>, Option<Time>)>,
+    /// What `timers` holds of each slot.
+    noted: Vec<Option<Time>>,
     /// Slots that may have outputs.
     ready: VecDeque<usize>,
     is_ready: Vec<bool>,
@@ -37,9 +35,8 @@ impl Fleet {
             agents,
             by_machine: BTreeMap::new(),
             by_task: BTreeMap::new(),
-            behind: BTreeSet::new(),
             timers: BTreeSet::new(),
-            noted: vec![(None, None); count],
+            noted: vec![None; count],
             ready: VecDeque::new(),
             is_ready: vec![false; count],
             seq: Seq(0),
@@ -89,7 +86,6 @@ impl Fleet {
             | Input::Disconnected
             | Input::Event { .. }
             | Input::Change { .. }
-            | Input::Position(_)
             | Input::Spec { .. }
             | Input::NoSpec { .. }
             | Input::Recorded { .. }
@@ -101,16 +97,12 @@ impl Fleet {
             | Input::Wake => {}
         }
         self.agents[slot].handle(now, input);
-        if self.agents[slot].waits_for().is_some_and(|at| at <= self.seq) {
-            self.agents[slot].handle(now, Input::Position(self.seq));
-        }
         self.note(slot);
     }
 
     /// Takes a snapshot's end: what follows in the log follows this position.
-    pub fn snapshot_ended(&mut self, now: Time, at: Seq) {
+    pub fn snapshot_ended(&mut self, at: Seq) {
         self.seq = at;
-        self.wake_behind(now);
     }
 
     /// Takes an entry of the log, and gives each agent its part.
@@ -132,20 +124,19 @@ impl Fleet {
                 self.handle(now, slot, Input::Change { at, change });
             }
         });
-        self.position(now, at);
+        self.position(at);
     }
 
     /// The log was read up to here.
-    pub fn position(&mut self, now: Time, at: Seq) {
+    pub fn position(&mut self, at: Seq) {
         self.seq = self.seq.max(at);
-        self.wake_behind(now);
     }
 
     /// Wakes the agents whose time has come.
     pub fn wake(&mut self, now: Time) {
         while let Some((_, slot)) = self.timers.first().copied().filter(|(at, _)| *at <= now) {
             self.handle(now, slot, Input::Wake);
-            let next = self.noted[slot].1;
+            let next = self.noted[slot];
             debug_assert!(next.is_none_or(|at| at > now), "an agent that was woken names a later time");
         }
     }
@@ -177,12 +168,6 @@ impl Fleet {
         slots.into_iter().collect()
     }
 
-    fn wake_behind(&mut self, now: Time) {
-        while let Some((_, slot)) = self.behind.first().copied().filter(|(at, _)| *at <= self.seq) {
-            self.handle(now, slot, Input::Position(self.seq));
-        }
-    }
-
     fn forget(&mut self, slot: usize, task: TaskId) {
         if self.by_task.get(&task) == Some(&slot) && !self.agents[slot].knows(task) {
             self.by_task.remove(&task);
@@ -194,19 +179,11 @@ impl Fleet {
             self.is_ready[slot] = true;
             self.ready.push_back(slot);
         }
-        self.note_times(slot);
-    }
-
-    fn note_times(&mut self, slot: usize) {
-        let new = (self.agents[slot].waits_for(), self.agents[slot].next_timeout());
+        let new = self.agents[slot].next_timeout();
         let old = std::mem::replace(&mut self.noted[slot], new);
-        if old.0 != new.0 {
-            old.0.map(|at| self.behind.remove(&(at, slot)));
-            self.behind.extend(new.0.map(|at| (at, slot)));
-        }
-        if old.1 != new.1 {
-            old.1.map(|at| self.timers.remove(&(at, slot)));
-            self.timers.extend(new.1.map(|at| (at, slot)));
+        if old != new {
+            old.map(|at| self.timers.remove(&(at, slot)));
+            self.timers.extend(new.map(|at| (at, slot)));
         }
     }
 }

@@ -16,7 +16,7 @@
 //!      │ asked to stop: never        │ the same           │ failed to start  │ gone, by itself
 //!      │ started                     │                    │                  │ or stop ▶ grace ▶ kill
 //!      ▼                             ▼                    ▼                  ▼
-//!    Ended: exit recorded with its numbered report ── acknowledged, seen in the log ──▶ forgotten
+//!    Ended: exit recorded with its numbered report ── acknowledged ──▶ forgotten
 //! ```
 //!
 //! What holds, whatever crashes when:

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use cell_state::machine::Grant;
-use cell_state::{Epoch, Resources, Seq, TaskId, Time};
+use cell_state::{Epoch, Resources, TaskId, Time};
 use serde::{Deserialize, Serialize};
 
 use crate::spec::Spec;
@@ -36,11 +36,7 @@ pub(crate) enum Phase {
     /// Its process is there.
     Running,
     /// It is gone, or never was; the report of this number says so.
-    Ended {
-        report: u64,
-        /// Where the cell stood when it had the report.
-        acknowledged: Option<Seq>,
-    },
+    Ended { report: u64 },
 }
 
 /// How far stopping it is.
@@ -103,7 +99,7 @@ impl Placement {
 
     /// A placement of which only the end is known.
     pub(crate) fn ended(version: u32, report: u64) -> Placement {
-        let phase = Phase::Ended { report, acknowledged: None };
+        let phase = Phase::Ended { report };
         Placement { phase, spec: Wanted::Done, ..Placement::waiting(version) }
     }
 

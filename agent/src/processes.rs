@@ -54,7 +54,7 @@ impl Agent {
 
     /// Records the intent to start every placement that waits for nothing more.
     pub(crate) fn start_what_fits(&mut self) {
-        let Some(machine) = self.machine.filter(|_| self.synced && self.seq >= self.gate) else { return };
+        let Some(machine) = self.machine.filter(|_| self.synced) else { return };
         let waiting = self.placements.iter().filter(|(_, p)| p.phase == Phase::Waiting);
         let waiting = waiting.filter_map(|(id, p)| match &p.spec {
             Wanted::Here(spec) => Some((*id, spec.clone())),
@@ -153,7 +153,7 @@ impl Agent {
         }
         let report = self.report(id, Seen::Ended(exit));
         let placement = self.placements.get_mut(&id).expect("it was just read");
-        placement.phase = Phase::Ended { report, acknowledged: None };
+        placement.phase = Phase::Ended { report };
         placement.spec = Wanted::Done;
         placement.waits_for = Vec::new();
     }
@@ -187,21 +187,6 @@ impl Agent {
             } else {
                 self.kill(now, id);
             }
-        }
-    }
-
-    /// Forgets placements whose end is in the cell, once the log was read past that: nothing can name them again.
-    pub(crate) fn forget_what_is_over(&mut self) {
-        let over = self.placements.iter().filter(|(_, p)| match p.phase {
-            Phase::Ended { acknowledged: Some(at), report: _ } => at <= self.seq,
-            Phase::Ended { acknowledged: None, report: _ }
-            | Phase::Waiting
-            | Phase::Recording { .. }
-            | Phase::Starting
-            | Phase::Running => false,
-        });
-        for id in over.map(|(id, _)| *id).collect::<Vec<_>>() {
-            self.forget(id);
         }
     }
 }

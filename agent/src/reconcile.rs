@@ -62,12 +62,12 @@ impl Agent {
 
     /// Takes over what the cell has on this machine.
     pub(crate) fn snapshot(&mut self, now: Time, at: Seq, assigned: &[Assigned]) {
-        if at < self.gate {
+        // One from before what is known already: what follows it would be read onto the wrong state.
+        self.synced = at >= self.gate.max(self.seq);
+        if !self.synced {
             return;
         }
-        self.gate = self.gate.max(self.seq);
-        self.seq = self.seq.max(at);
-        self.synced = true;
+        self.seq = at;
         let absent = self.placements.iter().filter(|(id, p)| {
             p.assigned && !assigned.iter().any(|a| a.task == id.task && a.epoch == id.epoch)
         });
@@ -101,7 +101,6 @@ impl Agent {
         placement.resources = Some(wanted.resources);
         placement.grant = wanted.grant.clone();
         let phase = placement.phase;
-        let ended_before = matches!(phase, Phase::Ended { acknowledged: Some(_), report: _ });
         match wanted.state {
             TaskState::Placed if phase == Phase::Running => {
                 let report =
@@ -119,10 +118,6 @@ impl Agent {
             TaskState::Pending | TaskState::Completed | TaskState::Failed | TaskState::Stopped => {
                 self.unassign(now, id);
             }
-        }
-        if ended_before {
-            // The cell has forgotten an end it had acknowledged.
-            self.end(id, Exit::Unseen);
         }
     }
 

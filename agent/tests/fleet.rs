@@ -70,7 +70,7 @@ impl Site {
         for slot in 0..MACHINES as usize {
             site.fleet.handle(NOW, slot, Input::Snapshot { at: site.cell.seq(), assigned: &[] });
         }
-        site.fleet.snapshot_ended(NOW, site.cell.seq());
+        site.fleet.snapshot_ended(site.cell.seq());
         assert!(site.fleet.is_synced());
         site
     }

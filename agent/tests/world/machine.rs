@@ -5,7 +5,8 @@ use std::sync::Arc;
 use agent::{Agent, Found, Input, PlacementId, Setup};
 use cell_state::task::{Exit, NotStarted};
 
-use super::{World, machine_spec, pick};
+use super::shapes::machine_spec;
+use super::{World, pick};
 
 impl World {
     pub(super) fn flush(&mut self, count: usize) {

@@ -8,8 +8,7 @@ use cell_state::admit::{Command, admit};
 use cell_state::audit::audit;
 use cell_state::commit::{Judged, judge};
 use cell_state::event::{CellConfig, Event};
-use cell_state::job::{GroupSpec, JobKind, JobSpec, Restart, RestartOn, Run};
-use cell_state::machine::{MachineSpec, MachineState};
+use cell_state::machine::MachineState;
 use cell_state::resources::Overcommit;
 use cell_state::task::{Exit, TaskState};
 use cell_state::transaction::{Atomicity, Detection, Op as TxnOp, Transaction};
@@ -17,8 +16,10 @@ use cell_state::{Cell, JobId, MachineId, Resources, Seq, SessionId, TaskId, Time
 
 mod link;
 mod machine;
+mod shapes;
 
 use link::Link;
+use shapes::{job_spec, machine_spec};
 
 /// One step; the numbers choose among what is possible.
 #[derive(Clone, Copy, Debug)]
@@ -69,6 +70,8 @@ pub(crate) struct World {
     now: Time,
     pub(crate) cell: Cell,
     pub(crate) log: Vec<Event>,
+    /// The state after each of the last entries, the latest last: what a server that lags may still send.
+    pub(crate) states: VecDeque<Cell>,
     next_txn: u64,
     pub(crate) agent: Option<Agent>,
     disk: Kept,
@@ -82,47 +85,13 @@ pub(crate) struct World {
     victims: BTreeMap<PlacementId, Vec<PlacementId>>,
 }
 
-pub(crate) fn machine_spec() -> MachineSpec {
-    MachineSpec {
-        name: "m".into(),
-        capacity: Resources::cpu_memory(4, 100),
-        attributes: BTreeMap::new(),
-        devices: Vec::new(),
-        ports: (20_000, 20_003),
-    }
-}
-
-fn job_spec(which: u8, shape: u8) -> JobSpec {
-    let group = GroupSpec {
-        name: "g".into(),
-        count: u32::from(shape % 3) + u32::from(which.is_multiple_of(4)),
-        resources: Resources::cpu_memory(u64::from(which % 3) + 1, 1),
-        constraints: Vec::new(),
-        distinct_machines: false,
-        spread: None,
-        ports: (0..usize::from(which % 2))
-            .map(|_| cell_state::job::PortAsk { name: "http".into(), number: None })
-            .collect(),
-        restart: Restart { on: RestartOn::Always, attempts: 1_000, delay_us: 0 },
-        stop_grace_us: u64::from(shape / 3 % 2) * 2_000_000,
-        run: Run::Simulated { run_for_us: None, exit_code: 0 },
-    };
-    JobSpec {
-        name: format!("job{}", which % 4),
-        kind: JobKind::Service,
-        priority: u16::from(which % 4) * 100,
-        team: "t".into(),
-        scheduler: "s".into(),
-        groups: vec![group],
-    }
-}
-
 impl World {
     pub(crate) fn new() -> World {
         let mut world = World {
             now: Time(1_000_000),
             cell: Cell::new(),
             log: Vec::new(),
+            states: VecDeque::new(),
             next_txn: 0,
             agent: None,
             disk: Kept::new(77),
@@ -151,6 +120,7 @@ impl World {
     pub(crate) fn replace_cell(&mut self) {
         self.cell = Cell::new();
         self.log.clear();
+        self.states.clear();
         self.victims.clear();
         self.starts.clear();
         self.link = Link::default();
@@ -180,6 +150,10 @@ impl World {
     fn append(&mut self, event: Event) {
         self.cell.apply(self.cell.seq().next(), &event);
         self.log.push(event);
+        self.states.push_back(self.cell.clone());
+        if self.states.len() > 6 {
+            self.states.pop_front();
+        }
         assert_eq!(audit(&self.cell), Vec::new());
     }
 

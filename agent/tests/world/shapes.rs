@@ -1,0 +1,40 @@
+//! The one machine, and jobs of a few shapes that compete for it.
+
+use std::collections::BTreeMap;
+
+use cell_state::Resources;
+use cell_state::job::{GroupSpec, JobKind, JobSpec, PortAsk, Restart, RestartOn, Run};
+use cell_state::machine::MachineSpec;
+
+pub(crate) fn machine_spec() -> MachineSpec {
+    MachineSpec {
+        name: "m".into(),
+        capacity: Resources::cpu_memory(4, 100),
+        attributes: BTreeMap::new(),
+        devices: Vec::new(),
+        ports: (20_000, 20_003),
+    }
+}
+
+pub(crate) fn job_spec(which: u8, shape: u8) -> JobSpec {
+    let group = GroupSpec {
+        name: "g".into(),
+        count: u32::from(shape % 3) + u32::from(which.is_multiple_of(4)),
+        resources: Resources::cpu_memory(u64::from(which % 3) + 1, 1),
+        constraints: Vec::new(),
+        distinct_machines: false,
+        spread: None,
+        ports: (0..usize::from(which % 2)).map(|_| PortAsk { name: "http".into(), number: None }).collect(),
+        restart: Restart { on: RestartOn::Always, attempts: 1_000, delay_us: 0 },
+        stop_grace_us: u64::from(shape / 3 % 2) * 2_000_000,
+        run: Run::Simulated { run_for_us: None, exit_code: 0 },
+    };
+    JobSpec {
+        name: format!("job{}", which % 4),
+        kind: JobKind::Service,
+        priority: u16::from(which % 4) * 100,
+        team: "t".into(),
+        scheduler: "s".into(),
+        groups: vec![group],
+    }
+}
