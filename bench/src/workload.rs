@@ -54,6 +54,28 @@ impl Workload {
         self.machines.iter().fold(Resources::ZERO, |sum, m| sum.plus(&m.capacity))
     }
 
+    /// The same on a smaller scale: about this part of the machines, and of the jobs, and of the tasks of large jobs.
+    #[must_use]
+    pub fn reduced(mut self, percent: u32) -> Workload {
+        let percent = percent.clamp(1, 100);
+        self.machines = every(percent, self.machines);
+        let (large, small): (Vec<_>, Vec<_>) = self.initial.into_iter().partition(is_large);
+        self.initial = every(percent, small);
+        self.initial.extend(large);
+        in_submission_order(&mut self.initial);
+        let (large, small): (Vec<_>, Vec<_>) = self.arrivals.into_iter().partition(|a| is_large(&a.job));
+        self.arrivals = every(percent, small);
+        self.arrivals.extend(large);
+        self.arrivals.sort_by_key(|a| a.at_us);
+        let jobs = self.initial.iter_mut().chain(self.arrivals.iter_mut().map(|a| &mut a.job));
+        for job in jobs.filter(|job| is_large(job)) {
+            for group in &mut job.groups {
+                group.count = (group.count * percent).div_ceil(100);
+            }
+        }
+        self
+    }
+
     /// The same with time running `factor` times as fast: arrivals and simulated durations are divided alike.
     #[must_use]
     pub fn compressed(mut self, factor: u64) -> Workload {
@@ -72,6 +94,24 @@ impl Workload {
         }
         self
     }
+}
+
+/// Jobs of equal tasks that run on, `total` tasks altogether: what a cell is filled with to measure it.
+pub fn filler(
+    prefix: &str,
+    scheduler: &str,
+    total: u32,
+    tasks_per_job: u32,
+    size: Resources,
+) -> Vec<JobSpec> {
+    let per_job = tasks_per_job.clamp(1, bounds::GROUP_TASKS_MAX);
+    let size = [size.0[0], size.0[1], size.0[2]];
+    let job = |number: u32| {
+        let count = per_job.min(total - number * per_job);
+        let batch = Batch { size, run_for_us: None, exit_code: 0, count };
+        job(format!("{prefix}-{number}"), 5, scheduler.to_owned(), false, &[batch])
+    };
+    (0..total.div_ceil(per_job)).map(job).collect()
 }
 
 /// Equal tasks of a job that a workload makes.
@@ -142,9 +182,42 @@ pub(crate) fn in_submission_order(jobs: &mut [JobSpec]) {
     });
 }
 
+/// Jobs with at least so many tasks are made smaller rather than left out.
+const LARGE_TASKS: u64 = 100;
+
+fn is_large(job: &JobSpec) -> bool {
+    tasks(job) >= LARGE_TASKS
+}
+
+/// This part of a list, taken evenly.
+fn every<T>(percent: u32, list: Vec<T>) -> Vec<T> {
+    let due = |i: usize| i * percent as usize / 100;
+    list.into_iter().enumerate().filter(|(i, _)| due(i + 1) > due(*i)).map(|(_, item)| item).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Division;
+
+    #[test]
+    fn a_reduced_load_keeps_its_proportions() {
+        let whole = crate::synthetic::workload(1, Division::new("service", "batch", 2));
+        assert_eq!(whole.clone().reduced(100), whole);
+        let tenth = whole.clone().reduced(10);
+        assert_eq!(tenth.machines.len(), whole.machines.len() / 10);
+        let near = |part: u64, of: u64| part.abs_diff(of / 10) < of / 50;
+        assert!(near(tenth.initial_tasks(), whole.initial_tasks()), "{}", tenth.initial_tasks());
+        assert!(near(tenth.arriving_tasks(), whole.arriving_tasks()), "{}", tenth.arriving_tasks());
+    }
+
+    #[test]
+    fn filling_jobs_have_exactly_the_tasks_asked_for() {
+        for (total, per_job, jobs) in [(10, 3, 4), (9, 3, 3), (1, 5_000, 1), (1_000_000, 5_000, 200)] {
+            let list = filler("f", "batch", total, per_job, Resources::cpu_memory(1, 1));
+            assert_eq!((list.len(), list.iter().map(tasks).sum::<u64>()), (jobs, u64::from(total)));
+        }
+    }
 
     fn two_kinds() -> JobSpec {
         let first = Batch { size: [10, 20, 30], run_for_us: Some(1_000), exit_code: 0, count: 3 };

@@ -68,6 +68,7 @@ struct Watched {
     restoring: Option<Restore>,
     tally: Tally,
     marks: BTreeMap<Seq, StateHash>,
+    compared: u64,
     /// Snapshots received: what happened in the entries they stand for isn't in the tally.
     snapshots: u64,
     failed: Option<String>,
@@ -119,15 +120,19 @@ impl Witness {
         self.watched().marks.get(&at).copied()
     }
 
+    /// The last position at which the copy was compared with the server's hash, and that hash.
+    pub fn last_mark(&self) -> Option<(Seq, StateHash)> {
+        self.watched().marks.last_key_value().map(|(at, hash)| (*at, *hash))
+    }
+
+    /// How many times the copy was compared with the server's hash. It ends at the first that differs.
+    pub fn marks_compared(&self) -> u64 {
+        self.watched().compared
+    }
+
     /// Looks at the copy. The log isn't followed meanwhile, so this should be short.
     pub fn look<T>(&self, look: impl FnOnce(&Cell) -> T) -> T {
         look(&self.watched().cell)
-    }
-
-    /// The position and the hash of the copy.
-    pub fn hash(&self) -> (Seq, StateHash) {
-        let watched = &mut self.watched();
-        (watched.cell.seq(), watched.cell.hash())
     }
 
     /// Checks every invariant on the copy; the result is empty when all hold.
@@ -205,6 +210,7 @@ impl Watched {
         if ours != theirs {
             return Err(WitnessError::Differs { at: record.seq, ours, theirs });
         }
+        self.compared += 1;
         self.marks.insert(record.seq, theirs);
         if self.marks.len() > MARKS_MAX {
             self.marks.pop_first();
