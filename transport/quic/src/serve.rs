@@ -122,6 +122,7 @@ impl Desk {
             self.replies.refuse(id, Refusal::Busy);
             return None;
         }
+        tracing::trace!(id, %kind, "request");
         Some(Incoming { request, responder: self.replies.responder(id) })
     }
 

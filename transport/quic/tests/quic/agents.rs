@@ -73,3 +73,20 @@ async fn an_agent_that_drops_a_request_is_found_out_and_others_are_not_asked() {
     assert!(matches!(&refused, CallError::Refused(Refusal::Unavailable(why)) if why.contains("is no agent")));
     assert!(soon(user.next_agent_request()).await.is_none());
 }
+
+#[tokio::test]
+async fn an_agent_that_doesnt_answer_is_not_waited_for() {
+    let cell = Cell::new("west");
+    let listener = cell.listener();
+    let agent = cell.client(listener.local_addr(), Role::Agent, "m1").await;
+    let session = soon(listener.accept()).await.unwrap();
+    let asking = tokio::spawn({
+        let session = session.clone();
+        async move { session.ask_agent(read_log(0)).await }
+    });
+    let _held = soon(agent.next_agent_request()).await.unwrap();
+    // Only timers are left to happen, so the clock may run to the next one at once.
+    tokio::time::pause();
+    let refused = asking.await.unwrap().unwrap_err();
+    assert_eq!(refused.to_string(), "unavailable: the agent didn't answer within 10 s");
+}

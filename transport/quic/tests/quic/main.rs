@@ -7,6 +7,7 @@ mod hostile;
 mod impostors;
 mod permissions;
 mod pki;
+mod protocol_doc;
 mod raw;
 mod restart;
 mod subscriptions;

@@ -59,3 +59,15 @@ async fn clients_of_a_killed_server_learn_of_it_from_the_next_one() {
     assert_served(&client).await;
     second.shutdown_background();
 }
+
+#[tokio::test]
+async fn a_server_that_stays_away_is_noticed_by_its_silence() {
+    let cell = Cell::new("west");
+    let (server, address) = start(ANY_PORT, &cell.credentials(Role::Server, "s1"));
+    let client = cell.client(address, Role::Scheduler, "batch").await;
+    assert_served(&client).await;
+    server.shutdown_background();
+    // Nothing else happens from here on, so the clock may run to the next timer at once.
+    tokio::time::pause();
+    assert_eq!(client.closed().await, "nothing heard from the other end for 15 s");
+}
