@@ -1,0 +1,16 @@
+//! Cells of real processes: what people do, what may go wrong, what strangers send, and what the documents show.
+
+#[cfg(test)]
+mod bad_certificates;
+#[cfg(test)]
+mod bad_data;
+#[cfg(test)]
+mod bad_frames;
+#[cfg(test)]
+mod chaos;
+#[cfg(test)]
+mod documents;
+#[cfg(test)]
+mod everyday;
+#[cfg(test)]
+mod races;
