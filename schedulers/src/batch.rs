@@ -60,8 +60,8 @@ impl Policy for Batch {
         for group in tasks.chunk_by(|a, b| a.group == b.group) {
             let mut walk = Walk { machines: plan.machines(), pool: Vec::new(), options: self.options };
             for task in group {
-                let placed = walk.place(plan, *task)
-                    || (self.options.preempt && hunt.place(plan, *task, |_| true));
+                let placed =
+                    walk.place(plan, *task) || (self.options.preempt && hunt.place(plan, *task, |_| true));
                 if !placed {
                     break;
                 }

@@ -25,7 +25,11 @@ impl Class {
     pub fn of_room(job: &Job, group: u16, exclusions: &Exclusions) -> Class {
         let spec = job.spec().groups.get(usize::from(group));
         let own = spec.is_none_or(|g| g.distinct_machines || g.spread.is_some());
-        if own || !exclusions.is_empty() { Class::Own(job.id, group) } else { Class::Demand(demand_bytes(job, group)) }
+        if own || !exclusions.is_empty() {
+            Class::Own(job.id, group)
+        } else {
+            Class::Demand(demand_bytes(job, group))
+        }
     }
 
     /// The class of a group whose team has no quota left.

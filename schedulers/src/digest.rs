@@ -176,7 +176,11 @@ mod tests {
             basis: Seq(10),
             atomicity: Atomicity::Incremental,
             detection: Detection::Fit,
-            ops: vec![Op::Place { task: TASK, machines: vec![MachineId(3), MachineId(5)], preempt: Vec::new() }],
+            ops: vec![Op::Place {
+                task: TASK,
+                machines: vec![MachineId(3), MachineId(5)],
+                preempt: Vec::new(),
+            }],
             assertions: Vec::new(),
         }
     }
@@ -189,7 +193,8 @@ mod tests {
     /// Kind, divergence, then: what is excluded of m3 and m5, groups without quota, alarms.
     #[test]
     fn each_kind_of_conflict() {
-        let misfit = || ConflictKind::Misfit(Misfit::Resource { dimension: Dimension::CPU, wanted: 2, free: 1 });
+        let misfit =
+            || ConflictKind::Misfit(Misfit::Resource { dimension: Dimension::CPU, wanted: 2, free: 1 });
         let quota = ConflictKind::Quota {
             team: "a".into(),
             band: Band::Batch,
@@ -231,10 +236,16 @@ mod tests {
     #[test]
     fn a_failed_assertion_is_one_conflict_and_the_rest_is_aborted() {
         let failed = conflict(ConflictKind::Assertion { index: 0, found: 3, allowed: 2 }, false);
-        let verdict =
-            Verdict { at: Seq(20), outcomes: vec![Outcome::Aborted], failed_assertion: Some(Box::new(failed)) };
+        let verdict = Verdict {
+            at: Seq(20),
+            outcomes: vec![Outcome::Aborted],
+            failed_assertion: Some(Box::new(failed)),
+        };
         let digest = digest(&txn(), &verdict, &mut Exclusions::default());
-        assert_eq!((digest.conflicts.as_slice(), digest.aborted, digest.lost()), (&["assertion"][..], 1, true));
+        assert_eq!(
+            (digest.conflicts.as_slice(), digest.aborted, digest.lost()),
+            (&["assertion"][..], 1, true)
+        );
     }
 
     #[test]

@@ -25,6 +25,8 @@ struct Flight {
     judged: Option<Seq>,
     /// First choices it did not get.
     lost: Vec<MachineId>,
+    /// The copy has skipped entries since: what it placed may have ended again unseen.
+    skipped: bool,
 }
 
 /// A transaction that has landed.
@@ -32,10 +34,12 @@ struct Flight {
 pub(crate) struct Landed {
     /// Whose tasks it was about.
     pub(crate) job: JobId,
-    /// First choices it had and did not get: there is more room there than plans have believed.
+    /// First choices it had and did not get, as far as is known: there is more room there than plans have believed.
     pub(crate) given_back: Vec<MachineId>,
     /// All its first choices.
     pub(crate) chosen: Vec<MachineId>,
+    /// Jobs whose tasks it wanted gone: while it was in flight they could not be placed anew.
+    pub(crate) preempted: BTreeSet<JobId>,
 }
 
 /// The transactions of one process that haven't landed.
@@ -76,7 +80,8 @@ impl Flights {
         for machine in first_choices(&txn) {
             *self.crowded.entry(machine).or_default() += 1;
         }
-        self.by_number.insert(txn.id.number, Flight { txn, job, judged: None, lost: Vec::new() });
+        self.by_number
+            .insert(txn.id.number, Flight { txn, job, judged: None, lost: Vec::new(), skipped: false });
     }
 
     /// Notes the answer to a transaction that has none yet.
@@ -85,6 +90,11 @@ impl Flights {
         flight.judged = Some(at);
         flight.lost = lost_choices(&flight.txn, outcomes);
         self.settling.insert((at, number));
+    }
+
+    /// The copy was rebuilt, and entries were skipped.
+    pub(crate) fn restored(&mut self) {
+        self.by_number.values_mut().for_each(|flight| flight.skipped = true);
     }
 
     /// The number of a judged transaction whose entry a copy at `seq` shows.
@@ -107,14 +117,14 @@ impl Flights {
                 }
             }
         }
+        if let Some(at) = flight.judged {
+            self.settling.remove(&(at, number));
+        }
         let given_back = match flight.judged {
-            Some(at) => {
-                self.settling.remove(&(at, number));
-                flight.lost
-            }
-            None => chosen.clone(),
+            Some(_) if !flight.skipped => flight.lost,
+            Some(_) | None => chosen.clone(),
         };
-        Some(Landed { job: flight.job, given_back, chosen })
+        Some(Landed { job: flight.job, given_back, chosen, preempted: victims(&flight.txn) })
     }
 }
 
@@ -123,6 +133,14 @@ fn first_choices(txn: &Transaction) -> impl Iterator<Item = MachineId> {
         Op::Place { machines, .. } => machines.first().copied(),
         Op::Evict { .. } | Op::Stop { .. } | Op::Resize { .. } => None,
     })
+}
+
+fn victims(txn: &Transaction) -> BTreeSet<JobId> {
+    let victims = txn.ops.iter().flat_map(|op| match op {
+        Op::Place { preempt, .. } => preempt.as_slice(),
+        Op::Evict { .. } | Op::Stop { .. } | Op::Resize { .. } => &[],
+    });
+    victims.map(|task| task.job).collect()
 }
 
 fn lost_choices(txn: &Transaction, outcomes: &[Outcome]) -> Vec<MachineId> {

@@ -2,7 +2,7 @@
 
 use cell_state::admit::{Admitted, Answer, Command, Rejection, admit};
 use cell_state::event::Event;
-use cell_state::job::{JobSpec, Job};
+use cell_state::job::{Job, JobSpec};
 use cell_state::overlay::Overlay;
 use cell_state::transaction::{Op, Transaction};
 use cell_state::{Cell, JobId, MachineId, SessionId, TaskId, Time, TxnId};

@@ -15,8 +15,9 @@
 //!
 //! A blocked group is woken by what it waits for: a machine that gave something back and that its demand fits, its
 //! team's quota, its own job. Groups that ask for the same form a class; only the first of a class is woken, and the
-//! next one follows when that one was placed, so that one freed machine doesn't wake ten thousand jobs. A slow sweep
-//! wakes everything in turn without any reason, so that a wake-up that was never sent only delays.
+//! next one follows unless that one ends up blocked in the class again, so that one freed machine doesn't wake ten
+//! thousand jobs. A slow sweep wakes everything in turn without any reason, so that a wake-up that was never sent only
+//! delays.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -39,7 +40,7 @@ type Member = (Reverse<u16>, u64, JobId, u16);
 #[derive(Debug, Default)]
 struct Members {
     members: BTreeSet<Member>,
-    /// One of the class was woken, and it is not known yet whether it was placed.
+    /// One of the class was woken, and it isn't known yet what comes of it.
     open: bool,
 }
 
@@ -53,6 +54,8 @@ struct Entry {
     /// It isn't planned before this time.
     not_before: Time,
     blocked: BTreeMap<u16, (Class, Member)>,
+    /// Groups that were woken as the first of their class.
+    woken: Vec<(Class, u16)>,
     exclusions: Exclusions,
     losses: u32,
     fruitless: u32,
@@ -88,7 +91,7 @@ impl Queue {
         self.entries.is_empty()
     }
 
-    /// Whether a job can be popped now.
+    /// True when a job can be popped now.
     pub fn has_ready(&self) -> bool {
         !self.ready.is_empty()
     }
@@ -122,6 +125,7 @@ impl Queue {
                 wakes_at: None,
                 not_before: Time(0),
                 blocked: BTreeMap::new(),
+                woken: Vec::new(),
                 exclusions: Exclusions::default(),
                 losses: 0,
                 fruitless: 0,
@@ -180,16 +184,15 @@ impl Queue {
         self.entries.get(&job).map(|e| e.blocked.keys().copied().collect()).unwrap_or_default()
     }
 
-    /// A group of this class was placed: if one of the class had been woken, the next one follows.
-    pub fn placed(&mut self, class: &Class) {
-        if self.classes.get(class).is_some_and(|members| members.open) {
-            self.wake_first(class);
-        }
-    }
-
-    /// Whether anything is blocked.
-    pub fn has_blocked(&self) -> bool {
-        !self.classes.is_empty()
+    /// The job was planned, and its groups are blocked that are. Where one was woken as the first of its class and isn't
+    /// blocked in it again, there may be more to have: the next one of the class follows.
+    pub fn planned(&mut self, job: JobId) {
+        let Some(entry) = self.entries.get_mut(&job) else { return };
+        let woken = std::mem::take(&mut entry.woken);
+        let blocked_again =
+            |(class, group): &(Class, u16)| entry.blocked.get(group).is_some_and(|(c, _)| c == class);
+        let passed_on: Vec<_> = woken.into_iter().filter(|woken| !blocked_again(woken)).collect();
+        passed_on.iter().for_each(|(class, _)| self.wake_first(class));
     }
 
     /// Wakes the job at a time, unless it wakes earlier.
@@ -320,6 +323,7 @@ impl Queue {
             self.waiting.remove(&(time, job));
         }
         entry.ready = false;
+        std::mem::take(&mut entry.woken).iter().for_each(|(class, _)| self.wake_first(class));
         Some(entry)
     }
 
@@ -340,6 +344,9 @@ impl Queue {
         members.open = true;
         let Some((_, _, job, group)) = members.members.first().copied() else { return };
         self.unblock(job, group);
+        if let Some(entry) = self.entries.get_mut(&job) {
+            entry.woken.push((class.clone(), group));
+        }
         self.make_ready(job);
     }
 

@@ -84,8 +84,13 @@ impl Sandbox {
     /// An empty cell; everything left to chance follows from the seed.
     pub fn new(seed: u64) -> Sandbox {
         let (sessions, numbers) = (BTreeMap::new(), BTreeMap::new());
-        let mut sandbox =
-            Sandbox { cell: Cell::new(), rng: Rng::seed_from_u64(seed), now: Time(1_000_000), sessions, numbers };
+        let mut sandbox = Sandbox {
+            cell: Cell::new(),
+            rng: Rng::seed_from_u64(seed),
+            now: Time(1_000_000),
+            sessions,
+            numbers,
+        };
         let config = CellConfig { name: "sandbox".into(), ..CellConfig::default() };
         sandbox.command(Command::Configure(config));
         sandbox

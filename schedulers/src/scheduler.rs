@@ -19,7 +19,7 @@ use crate::bounds::{ALARMS_MAX, BUSY_US, FRUITLESS_PLANS_MAX, REJECTED_US};
 use crate::class::Class;
 use crate::digest::{Alarm, Answer, Verdict, back_off_us, digest};
 use crate::effects::Effects;
-use crate::exclude::{self, Exclusions};
+use crate::exclude::Exclusions;
 use crate::flights::Flights;
 use crate::offer::Offer;
 use crate::pace::Pace;
@@ -108,6 +108,7 @@ impl Scheduler {
     /// The copy was rebuilt from a snapshot: everything derived from it is derived anew.
     pub fn restored(&mut self, cell: &Cell) {
         self.server_at = self.server_at.max(cell.seq());
+        self.flights.restored();
         self.settle(cell);
         self.instances = rendezvous::live_instances(cell, &self.settings.name);
         self.take_up_all(cell);
@@ -124,7 +125,8 @@ impl Scheduler {
             && self.flights.waiting_for(committed.txn.number).is_some()
         {
             // Its own entry is as good as the answer, which may be lost or still under way.
-            let (outcomes, failed_assertion) = (committed.outcomes.clone(), committed.failed_assertion.clone());
+            let (outcomes, failed_assertion) =
+                (committed.outcomes.clone(), committed.failed_assertion.clone());
             self.judged(cell, now, committed.txn.number, &Verdict { at: seq, outcomes, failed_assertion });
         }
         self.settle(cell);
@@ -178,12 +180,15 @@ impl Scheduler {
         if self.queue.advance(cell, &self.flights.overlay, now) {
             self.take_up_all(cell);
         }
-        let Some(session) = self.session.filter(|_| self.may_propose(cell) && now >= self.thinking_until) else {
+        let Some(session) = self.session.filter(|_| self.may_propose(cell) && now >= self.thinking_until)
+        else {
             return Decision::Wait;
         };
         for _ in 0..FRUITLESS_PLANS_MAX {
             let Some(job) = self.queue.pop() else { return Decision::Wait };
-            if let Some(txn) = self.plan(cell, now, session, job) {
+            let txn = self.plan(cell, now, session, job);
+            self.queue.planned(job);
+            if let Some(txn) = txn {
                 return Decision::Propose(self.launch(txn, job, now));
             }
         }
@@ -271,9 +276,7 @@ impl Scheduler {
         let txn = plan.into_transaction(TxnId { session, number: self.last_number + 1 });
         for tasks in offer.tasks.chunk_by(|a, b| a.group == b.group) {
             let group = tasks[0].group;
-            if tasks.iter().any(|task| placed.contains(task)) {
-                self.group_placed(job, group);
-            } else if !cut_short {
+            if !cut_short && !tasks.iter().any(|task| placed.contains(task)) {
                 self.group_blocked(job, group, hopeless.contains(&group));
             }
         }
@@ -289,15 +292,6 @@ impl Scheduler {
             self.queue.requeue(id);
         }
         txn
-    }
-
-    /// Lets the next of the group's class follow, if others of it wait.
-    fn group_placed(&mut self, job: &Job, group: u16) {
-        if self.queue.has_blocked() {
-            let room = Class::of_room(job, group, &exclude::NONE);
-            self.queue.placed(&room);
-            self.queue.placed(&Class::of_quota(job, group));
-        }
     }
 
     fn group_blocked(&mut self, job: &Job, group: u16, no_quota: bool) {
@@ -356,6 +350,7 @@ impl Scheduler {
         let free_again = if coarse { landed.chosen } else { landed.given_back };
         free_again.into_iter().for_each(|machine| self.queue.freed(machine));
         self.take_up(cell, landed.job, lost);
+        landed.preempted.into_iter().for_each(|job| self.take_up(cell, job, true));
     }
 
     /// The job may have something to place; `anew` when what blocked it may no longer hold.

@@ -17,7 +17,8 @@ pub enum Score {
 const RARE_PENALTY: f64 = 2.0;
 
 impl Score {
-    /// The score of a machine with `free` left of `limit` before the task comes; higher is better, at most 1.
+    /// The score of a machine with `free` left of `limit` before the task comes; higher is better, at most 1, and below
+    /// 0 only for machines that have something rare the task doesn't ask for.
     pub fn of(self, demand: &Demand, free: &Resources, limit: &Resources) -> f64 {
         let mut least: f64 = 1.0;
         let mut sum = 0.0;

@@ -64,7 +64,9 @@ impl Policy for Service {
             domains.scan(plan, group[0], &load);
             for task in group {
                 let placed = domains.place(plan, *task, self.options.fallbacks, &mut load)
-                    || (self.options.preempt && !plan.is_full() && domains.preempt(plan, *task, &mut hunt, &mut load));
+                    || (self.options.preempt
+                        && !plan.is_full()
+                        && domains.preempt(plan, *task, &mut hunt, &mut load));
                 if !placed {
                     break;
                 }
@@ -75,6 +77,8 @@ impl Policy for Service {
 
 /// A machine that fitted when it was scored.
 struct Candidate {
+    /// It has something rare that the task doesn't ask for, which its score shows: to be left to others.
+    last_resort: bool,
     /// Tasks of the job on it: the fewer, the better.
     job_tasks: u32,
     /// Its rounded score: the higher, the better.
@@ -86,13 +90,14 @@ struct Candidate {
 
 impl Candidate {
     fn rank(&self) -> impl Ord {
-        (std::cmp::Reverse(self.job_tasks), self.score, self.tie, self.machine)
+        (!self.last_resort, std::cmp::Reverse(self.job_tasks), self.score, self.tie, self.machine)
     }
 
     fn new(plan: &mut Plan<'_>, task: TaskId, machine: &Machine, load: &[u32]) -> Candidate {
-        let score = (plan.score(Score::Even, task, machine) * SCORE_STEPS) as i64;
-        let job_tasks = load[machine.id.index()];
-        Candidate { job_tasks, score, tie: plan.rng().random(), machine: machine.id }
+        let score = plan.score(Score::Even, task, machine);
+        let (last_resort, job_tasks) = (score < 0.0, load[machine.id.index()]);
+        let score = (score * SCORE_STEPS) as i64;
+        Candidate { last_resort, job_tasks, score, tie: plan.rng().random(), machine: machine.id }
     }
 }
 
@@ -239,7 +244,9 @@ impl<'a> Domains<'a> {
 
     /// Asserts the limit of a domain that was used; false when the transaction takes no more assertions.
     fn assert_limit(&mut self, plan: &mut Plan<'_>, value: Option<&'a str>) -> bool {
-        let (Some(spread), Some(max), Some(value)) = (self.spread, self.max_tasks(), value) else { return true };
+        let (Some(spread), Some(max), Some(value)) = (self.spread, self.max_tasks(), value) else {
+            return true;
+        };
         let domain = self.by_value.get_mut(&Some(value)).expect("it was just used");
         domain.asserted = domain.asserted || plan.assert_at_most(&spread.attribute, value, max).is_ok();
         domain.asserted

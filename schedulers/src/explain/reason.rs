@@ -75,7 +75,13 @@ pub(super) struct Tally {
 }
 
 /// Why the task doesn't fit the machine; `None` when it does.
-pub(super) fn of(cell: &Cell, job: &Job, task: TaskId, machine: &Machine, limits: Option<&Limits>) -> Option<Found> {
+pub(super) fn of(
+    cell: &Cell,
+    job: &Job,
+    task: TaskId,
+    machine: &Machine,
+    limits: Option<&Limits>,
+) -> Option<Found> {
     let demand = cell.demand(task)?;
     match Overlay::new().fit_demand(task, demand, machine) {
         Ok(_) => limits.and_then(|limits| limits.of(machine)),
@@ -149,7 +155,8 @@ impl Tally {
         let (count, closest) = self.by_kind.entry(found.kind).or_default();
         *count += 1;
         // How much of what is wanted is missing; machines without amounts come in the order of the cell.
-        let missing = found.wanted_free.map_or(0.0, |(wanted, free)| 1.0 - free as f64 / wanted.max(1) as f64);
+        let missing =
+            found.wanted_free.map_or(0.0, |(wanted, free)| 1.0 - free as f64 / wanted.max(1) as f64);
         let at = closest.partition_point(|(other, _)| *other <= missing);
         if at < CLOSEST_MAX {
             let candidate = Candidate { machine: machine.spec.name.clone(), wanted_free: found.wanted_free };
@@ -159,8 +166,10 @@ impl Tally {
     }
 
     pub(super) fn into_reasons(self) -> Vec<Reason> {
-        let all = self.by_kind.into_iter().map(|(kind, (machines, closest))| {
-            Reason { kind, machines, closest: closest.into_iter().map(|(_, candidate)| candidate).collect() }
+        let all = self.by_kind.into_iter().map(|(kind, (machines, closest))| Reason {
+            kind,
+            machines,
+            closest: closest.into_iter().map(|(_, candidate)| candidate).collect(),
         });
         let mut reasons: Vec<Reason> = all.collect();
         reasons.sort_by_key(|reason| std::cmp::Reverse(reason.machines));

@@ -8,7 +8,9 @@ impl fmt::Display for Why {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (job, scheduler) = (&self.job, &self.scheduler);
         match self.state {
-            JobState::Stopped => return write!(f, "job {job} was asked to stop; `ohm job run` starts it again"),
+            JobState::Stopped => {
+                return write!(f, "job {job} was asked to stop; `ohm job run` starts it again");
+            }
             JobState::NothingPending => return write!(f, "job {job} has no pending tasks"),
             JobState::NoScheduler => writeln!(
                 f,
@@ -18,7 +20,11 @@ impl fmt::Display for Why {
             JobState::Pending => {
                 let pending: u32 = self.groups.iter().map(|g| g.pending).sum();
                 let processes = counted(self.processes as u64, "process", "processes");
-                writeln!(f, "job {job}: {pending} pending, scheduler {scheduler} ({processes}), at seq {}", self.at)?;
+                writeln!(
+                    f,
+                    "job {job}: {pending} pending, scheduler {scheduler} ({processes}), at seq {}",
+                    self.at
+                )?;
             }
         }
         for (i, group) in self.groups.iter().enumerate() {
@@ -81,7 +87,9 @@ impl fmt::Display for ReasonKind {
             ReasonKind::State(state) => write!(f, "{state}"),
             ReasonKind::Short(dimension) => write!(f, "{dimension} short"),
             ReasonKind::Constraint(constraint) => write!(f, "constraint {constraint} does not hold"),
-            ReasonKind::SameJob => write!(f, "another task of the job is there, which wants distinct machines,"),
+            ReasonKind::SameJob => {
+                write!(f, "another task of the job is there, which wants distinct machines,")
+            }
             ReasonKind::PortTaken(port) => write!(f, "port {port} taken"),
             ReasonKind::Ports => write!(f, "dynamic ports short"),
             ReasonKind::Devices => write!(f, "no such share of a gpu device free"),

@@ -100,11 +100,13 @@ fn a_class_wakes_one_by_one_for_as_long_as_they_are_placed() {
     queue.freed(machine);
     queue.advance(sandbox.cell(), &Overlay::new(), Time(2));
     assert_eq!(pops(&mut queue), [jobs[0].0]);
-    queue.placed(&class);
+    queue.planned(jobs[0]);
     assert_eq!(pops(&mut queue), [jobs[1].0]);
-    queue.block(jobs[1], 0, class.clone());
-    queue.placed(&class);
-    assert_eq!(pops(&mut queue), [] as [u32; 0], "the chain ended with the one that found no room");
+    queue.forget(jobs[1]);
+    assert_eq!(pops(&mut queue), [jobs[2].0], "one that is gone passes it on");
+    queue.block(jobs[2], 0, class.clone());
+    queue.planned(jobs[2]);
+    assert_eq!(pops(&mut queue), [] as [u32; 0], "the chain ends with the one that found no room");
 }
 
 #[test]
