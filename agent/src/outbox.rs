@@ -1,5 +1,7 @@
 //! Reports on their way to the cell: numbered without gaps, sent in order, one message at a time, kept until acknowledged.
 //!
+//! Step 11 (report) of a placement's life.
+//!
 //! Invariant: `queue` holds exactly the reports `first..first + queue.len()`; those below `first` are in the cell.
 
 use std::collections::{BTreeMap, VecDeque};

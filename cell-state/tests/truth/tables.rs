@@ -2,6 +2,8 @@
 //!
 //! With `UPDATE_GOLDEN=1` the last columns are rewritten; read the difference before you commit it.
 
+use std::collections::BTreeSet;
+
 use cell_state::Cell;
 
 use crate::golden;
@@ -58,37 +60,134 @@ fn replay(stage: &mut Stage) {
     assert_eq!(fresh.hash(), stage.cell.hash(), "a replay of the log gives another state");
 }
 
-macro_rules! tables {
-    ($($name:ident),+ $(,)?) => {
-        $(#[test] fn $name() { run(stringify!($name)); })+
+/// Every table, each run by the test of its name.
+const TABLES: [&str; 20] = [
+    "races",
+    "atomicity",
+    "detection",
+    "fallbacks",
+    "preemption",
+    "ports",
+    "devices",
+    "constraints",
+    "distinct",
+    "quotas",
+    "assertions",
+    "drain",
+    "stale_tasks",
+    "stop_and_evict",
+    "resize",
+    "resend",
+    "restarts",
+    "versions",
+    "overcommit",
+    "bad_requests",
+];
 
-        #[test]
-        fn every_table_is_run() {
-            let run: std::collections::BTreeSet<String> = [$(concat!(stringify!($name), ".txt").to_owned()),+].into();
-            assert_eq!(golden::names("tests/commit"), run);
-        }
-    };
+#[test]
+fn races() {
+    run("races");
 }
 
-tables!(
-    races,
-    atomicity,
-    detection,
-    fallbacks,
-    preemption,
-    ports,
-    devices,
-    constraints,
-    distinct,
-    quotas,
-    assertions,
-    drain,
-    stale_tasks,
-    stop_and_evict,
-    resize,
-    resend,
-    restarts,
-    versions,
-    overcommit,
-    bad_requests,
-);
+#[test]
+fn atomicity() {
+    run("atomicity");
+}
+
+#[test]
+fn detection() {
+    run("detection");
+}
+
+#[test]
+fn fallbacks() {
+    run("fallbacks");
+}
+
+#[test]
+fn preemption() {
+    run("preemption");
+}
+
+#[test]
+fn ports() {
+    run("ports");
+}
+
+#[test]
+fn devices() {
+    run("devices");
+}
+
+#[test]
+fn constraints() {
+    run("constraints");
+}
+
+#[test]
+fn distinct() {
+    run("distinct");
+}
+
+#[test]
+fn quotas() {
+    run("quotas");
+}
+
+#[test]
+fn assertions() {
+    run("assertions");
+}
+
+#[test]
+fn drain() {
+    run("drain");
+}
+
+#[test]
+fn stale_tasks() {
+    run("stale_tasks");
+}
+
+#[test]
+fn stop_and_evict() {
+    run("stop_and_evict");
+}
+
+#[test]
+fn resize() {
+    run("resize");
+}
+
+#[test]
+fn resend() {
+    run("resend");
+}
+
+#[test]
+fn restarts() {
+    run("restarts");
+}
+
+#[test]
+fn versions() {
+    run("versions");
+}
+
+#[test]
+fn overcommit() {
+    run("overcommit");
+}
+
+#[test]
+fn bad_requests() {
+    run("bad_requests");
+}
+
+#[test]
+fn every_table_is_run() {
+    let known: BTreeSet<String> = TABLES.iter().map(|name| format!("{name}.txt")).collect();
+    assert_eq!(golden::names("tests/commit"), known);
+    let source = include_str!("tables.rs");
+    assert!(TABLES.iter().all(|name| source.contains(&format!("run(\"{name}\")"))));
+}
