@@ -1,7 +1,8 @@
 //! Priorities: Google's twelve of 2011 on the cell's four bands.
 //!
-//! Google's description of the trace calls 0 and 1 "free" ("gratis"), 9 and above "production", of which 11 is
-//! "monitoring", and the rest in between is batch work.
+//! Google's description of the trace calls 0 and 1 "free" and 9 to 11 "production", of which the highest is
+//! "monitoring" (its editions differ on the number; the three jobs with priority 11 behave like it: all their tasks
+//! are on different machines). The rest in between is batch work.
 
 use cell_state::job::Band;
 
