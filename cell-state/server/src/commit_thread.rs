@@ -1,0 +1,159 @@
+//! The commit thread: the one writer of the cell. Step 6 (commit) of a placement's life.
+//!
+//! It takes what waits in the intake, judges it in order, applies it at once and hands the records on. It never does
+//! IO and never waits for the disk while there is room in front of the log thread: while one group is being flushed,
+//! the next is being judged. What it has applied is not durable yet, so nobody is told and nobody can see it: all
+//! answers travel behind their records, and all reads come from the mirror.
+
+use cell_state::admit::{self, Command, Rejection};
+use cell_state::bounds::RECORD_BYTES_MAX;
+use cell_state::commit::{self, Judged};
+use cell_state::event::Event;
+use cell_state::record::{self, HEADER_BYTES};
+use cell_state::transaction::Transaction;
+use cell_state::{Cell, Seq, Time};
+use crossbeam::channel::Sender;
+use transport::message::Refusal;
+
+use crate::bounds::{GROUP_BYTES_MAX, GROUP_ITEMS_MAX};
+use crate::clock::Monotonic;
+use crate::group::{Entry, Group, Outcomes, Pending};
+use crate::intake::{Ask, Item, Outlet};
+
+/// The writer's own state.
+pub(crate) struct Writer {
+    cell: Cell,
+    clock: Monotonic,
+}
+
+/// Judges until the intake is stopped or the log thread is gone.
+pub(crate) fn run(cell: Cell, intake: &Outlet, log: &Sender<Group>) {
+    let mut writer = Writer::new(cell);
+    while let Some(first) = intake.wait() {
+        let (group, stopped) = writer.judge(first, intake);
+        if log.send(group).is_err() || stopped {
+            return;
+        }
+    }
+}
+
+impl Writer {
+    fn new(cell: Cell) -> Writer {
+        let clock = Monotonic::after(cell.time());
+        Writer { cell, clock }
+    }
+
+    /// Judges `first` and what waits behind it, up to the bounds of a group, without waiting for more.
+    fn judge(&mut self, first: Item, intake: &Outlet) -> (Group, bool) {
+        let span = tracing::debug_span!("commit", seq = self.cell.seq().0, items = tracing::field::Empty);
+        let _entered = span.enter();
+        let time = self.clock.now();
+        let mut group = Group::default();
+        let mut stopped = false;
+        let mut next = Some(first);
+        while let Some(item) = next.take() {
+            let what = self.decide(item.ask, time, &mut group);
+            group.answers.push(Pending { to: item.to, what });
+            if group.answers.len() >= GROUP_ITEMS_MAX || group.bytes.len() >= GROUP_BYTES_MAX {
+                break;
+            }
+            match intake.next() {
+                Ok(item) => next = item,
+                Err(_) => stopped = true,
+            }
+        }
+        span.record("items", group.answers.len());
+        (group, stopped)
+    }
+
+    fn decide(&mut self, ask: Ask, time: Time, group: &mut Group) -> Outcomes {
+        let decided = match ask {
+            Ask::Transaction(txn) => self.transaction(&txn, time, group),
+            Ask::Command(command) => self.command(command, time, group),
+        };
+        decided.unwrap_or_else(|rejection| Outcomes::Refused(Refusal::Rejected(rejection)))
+    }
+
+    fn transaction(
+        &mut self,
+        txn: &Transaction,
+        time: Time,
+        group: &mut Group,
+    ) -> Result<Outcomes, Rejection> {
+        match commit::judge(&self.cell, time, txn)? {
+            Judged::New(committed) => {
+                self.enter(Event::Committed(committed), group)?;
+                Ok(Outcomes::Judged(group.entries.len() - 1))
+            }
+            Judged::Again { at, outcomes, failed_assertion } => {
+                Ok(Outcomes::Again { at, outcomes, failed_assertion })
+            }
+        }
+    }
+
+    fn command(&mut self, command: Command, time: Time, group: &mut Group) -> Result<Outcomes, Rejection> {
+        let admitted = admit::admit(&self.cell, time, command)?;
+        let at = match admitted.event {
+            Some(event) => self.enter(event, group)?,
+            None => self.cell.seq(),
+        };
+        Ok(Outcomes::Done { at, answer: admitted.answer })
+    }
+
+    /// Writes the event's record and applies it; a record over the bound changes nothing.
+    fn enter(&mut self, event: Event, group: &mut Group) -> Result<Seq, Rejection> {
+        let seq = self.cell.seq().next();
+        let start = group.bytes.len();
+        let length = record::append_event(&mut group.bytes, seq, &event);
+        if length > RECORD_BYTES_MAX + HEADER_BYTES {
+            group.bytes.truncate(start);
+            let problem = format!(
+                "it makes a record of {length} bytes, over the bound of {RECORD_BYTES_MAX}; split it"
+            );
+            return Err(Rejection::invalid("request", problem));
+        }
+        self.cell.apply(seq, &event);
+        group.entries.push(Entry { seq, event, end: group.bytes.len() as u32 });
+        Ok(seq)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use cell_state::admit::Answer;
+    use cell_state::event::CellConfig;
+
+    use super::*;
+    use crate::intake::{AnswerTo, intake};
+
+    fn configure(name: &str) -> Item {
+        let config = CellConfig { name: name.into(), ..CellConfig::default() };
+        Item { ask: Ask::Command(Command::Configure(config)), to: AnswerTo::Nobody }
+    }
+
+    #[test]
+    fn what_waits_is_judged_in_one_group_in_order() {
+        let (intake, outlet) = intake(8);
+        for name in ["a", "a", "b"] {
+            assert!(intake.offer(configure(name)).is_ok());
+        }
+        let mut writer = Writer::new(Cell::new());
+        let (group, stopped) = writer.judge(outlet.wait().unwrap(), &outlet);
+        assert!(!stopped);
+        let told: Vec<_> = group.answers.iter().map(|a| &a.what).collect();
+        assert!(matches!(told[0], Outcomes::Done { at: Seq(1), answer: Answer::Done }));
+        assert!(matches!(told[1], Outcomes::Done { at: Seq(1), answer: Answer::Done }));
+        assert!(matches!(told[2], Outcomes::Refused(Refusal::Rejected(_))));
+        assert_eq!((group.entries.len(), writer.cell.seq()), (1, Seq(1)));
+    }
+
+    #[test]
+    fn stopping_ends_the_thread_after_what_was_queued() {
+        let (intake, outlet) = intake(8);
+        assert!(intake.offer(configure("a")).is_ok());
+        intake.stop();
+        let (sender, groups) = crossbeam::channel::bounded(8);
+        run(Cell::new(), &outlet, &sender);
+        assert_eq!(groups.try_iter().map(|g| g.entries.len()).sum::<usize>(), 1);
+    }
+}
