@@ -1,0 +1,37 @@
+//! What a task of the demo does on a system without the usual tools: `ohm demo-task` checksums or compresses one file.
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+
+use super::files;
+use crate::failure::{Ended, Failure};
+use crate::typed::demo::{DemoTaskArgs, DemoWork};
+
+/// Does the work on the line of the list that is this task's.
+///
+/// # Errors
+/// There is no such line, or the file can't be read.
+pub(crate) fn run(args: &DemoTaskArgs) -> Result<Ended, Failure> {
+    let list = fs::read_to_string(&args.list).map_err(|e| Failure::read(&args.list, e))?;
+    let number = args.first + args.index;
+    let none = || Failure::Input(format!("{} has no line {}", args.list.display(), number + 1));
+    let file = PathBuf::from(list.lines().nth(number).ok_or_else(none)?);
+    let mut out = io::stdout().lock();
+    match args.work {
+        DemoWork::Checksum => {
+            let (checksum, _) = files::checksum(&file).map_err(|e| Failure::read(&file, e))?;
+            writeln!(out, "{checksum}  {}", file.display())?;
+        }
+        DemoWork::Compress => {
+            let mut source = fs::File::open(&file).map_err(|e| Failure::read(&file, e))?;
+            let mut packed = GzEncoder::new(out, Compression::default());
+            io::copy(&mut source, &mut packed)?;
+            packed.finish()?.flush()?;
+        }
+    }
+    Ok(Ended::Well)
+}
