@@ -1,0 +1,73 @@
+//! Every bound of the command line and of the processes it starts, with its reason.
+
+use std::time::Duration;
+
+/// How long a started process may take until it answers: a server that replays a long log needs seconds.
+pub(crate) const READY_WAIT_MAX: Duration = Duration::from_secs(60);
+
+/// How often a wait looks again: short beside what a person notices, long beside the cost of a look.
+pub(crate) const POLL_EVERY: Duration = Duration::from_millis(50);
+
+/// How long a process may take to stop politely before it is killed.
+pub(crate) const STOP_GRACE: Duration = Duration::from_secs(15);
+
+/// Processes one supervisor starts: `ohm dev` needs six, a demo a dozen.
+pub(crate) const PROCESSES_MAX: usize = 256;
+
+/// Bytes shown of the end of a dead process's log: its last words, not its life.
+pub(crate) const LOG_TAIL_BYTES: u64 = 2_000;
+
+/// How long a command tries to reconnect once its connection broke: a server restart takes seconds.
+pub(crate) const RECONNECT_MAX: Duration = Duration::from_secs(30);
+
+/// The pause before a busy server is asked again.
+pub(crate) const BUSY_PAUSE: Duration = Duration::from_millis(20);
+
+/// Bytes of a job file: four times the largest encoded spec, for text is longer.
+pub(crate) const JOB_FILE_BYTES_MAX: u64 = 1 << 20;
+
+/// How long `job run` waits for its tasks to be placed, unless told otherwise.
+pub(crate) const PLACE_WAIT: &str = "30s";
+
+/// Tasks `job status` shows, unless told otherwise: a screen or two.
+pub(crate) const TASKS_SHOWN: u32 = 50;
+
+/// How often a monitor looks again.
+pub(crate) const MONITOR_EVERY: Duration = Duration::from_millis(100);
+
+/// How often `job logs --follow` looks again once it has read everything.
+pub(crate) const FOLLOW_EVERY: Duration = Duration::from_millis(200);
+
+/// Conflicts of a job that `job why` shows.
+pub(crate) const CONFLICTS_SHOWN: usize = 5;
+
+/// Real tasks of the demo, each with a file of its own.
+pub(crate) const DEMO_FILES: usize = 200;
+
+/// Bytes of a file the demo works on: enough to be work, and its compressed form fits a few log pieces.
+pub(crate) const DEMO_FILE_BYTES: std::ops::RangeInclusive<u64> = 4 << 10..=512 << 10;
+
+/// Directory entries looked at in each folder the demo takes files from: tens of thousands take a fraction of a second.
+pub(crate) const DEMO_FILES_LOOKED_AT: usize = 20_000;
+
+/// How deep the demo looks for files.
+pub(crate) const DEMO_FOLDER_DEPTH: usize = 4;
+
+/// How long the demo waits for its real tasks: they take seconds.
+pub(crate) const DEMO_REAL_WAIT: Duration = Duration::from_secs(60);
+
+/// How long the demo waits for one phase of its big cell: with the recorded load they take half a minute.
+pub(crate) const DEMO_WAIT: Duration = Duration::from_secs(300);
+
+/// Without a placement for so long, what is still pending counts as having no place: longer than the schedulers'
+/// unconditional sweep of what is blocked.
+pub(crate) const DEMO_SETTLED_AFTER: Duration = Duration::from_secs(6);
+
+/// How long the demo waits until every copy has been compared with the server's state: marks come every second.
+pub(crate) const DEMO_COPIES_WAIT: Duration = Duration::from_secs(20);
+
+/// Jobs whose pending tasks are explained: each costs a look at every machine.
+pub(crate) const DEMO_EXPLAINED_MAX: usize = 200;
+
+/// How long `ohm scale` waits for its tasks to be placed, or for a checkpoint.
+pub(crate) const SCALE_WAIT: Duration = Duration::from_secs(900);

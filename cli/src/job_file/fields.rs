@@ -1,0 +1,189 @@
+//! The one table of all fields of a job file: what is accepted, and what docs/job-file.md and `ohm job init` say.
+
+use cell_state::bounds;
+
+/// One field. A `{word}` in `takes` or `default` stands for one of the cell's bounds.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Field {
+    /// The table it belongs in, as its path is written; empty is the whole file.
+    pub(super) table: &'static str,
+    /// Its name.
+    pub(super) name: &'static str,
+    /// What it takes, with the unit.
+    pub(super) takes: &'static str,
+    /// Its default, or `required`.
+    pub(super) default: &'static str,
+    /// What it means.
+    pub(super) about: &'static str,
+}
+
+const fn field(
+    table: &'static str,
+    name: &'static str,
+    takes: &'static str,
+    default: &'static str,
+    about: &'static str,
+) -> Field {
+    Field { table, name, takes, default, about }
+}
+
+/// Every field, in the order in which the documentation shows them.
+#[rustfmt::skip]
+const FIELDS: &[Field] = &[
+    field("", "name", "text, 1 to {name} bytes", "required",
+        "The job's name, unique in the cell. Submitting the name again makes a new version of the job."),
+    field("", "kind", "`batch` or `service`", "`batch`",
+        "`batch` runs until it is done, `service` until it is stopped. Decides the defaults of `priority`, `scheduler` and `restart`."),
+    field("", "priority", "whole number, 0 to {priority}", "100 for batch, 200 for service",
+        "Bands: 0-99 free, 100-199 batch, 200-299 production, 300-399 monitoring. Higher ones may preempt lower ones."),
+    field("", "team", "text, 1 to {name} bytes", "`default`",
+        "The team whose quota the job counts against."),
+    field("", "scheduler", "text, 1 to {name} bytes", "same as `kind`",
+        "The name of the scheduler that places the job's tasks; no other one will."),
+    field("", "groups", "list of tables, 1 to {groups}", "required",
+        "Groups of equal tasks: one `[[groups]]` table each. A later version may change and append groups, never remove or rename one."),
+
+    field("groups[]", "name", "text, 1 to {name} bytes", "`main` when there is one group, else required",
+        "The group's name, unique in the job."),
+    field("groups[]", "count", "whole number, 0 to {tasks}", "1",
+        "How many tasks the group has."),
+    field("groups[]", "distinct_machines", "`true` or `false`", "`false`",
+        "Whether each task must be on a machine with no other task of the job."),
+    field("groups[]", "constraints", "list of texts, at most {constraints}", "none",
+        "Conditions on the machine, all of which must hold; see Constraints."),
+    field("groups[]", "stop_grace", "duration", "`10s`",
+        "The time between the polite stop signal (SIGTERM) and the kill (SIGKILL)."),
+    field("groups[]", "resources", "table", "the defaults of its fields",
+        "What each task is promised."),
+    field("groups[]", "spread", "table", "no spreading",
+        "Spread the job over the values of a machine attribute."),
+    field("groups[]", "ports", "list of tables, at most {ports}", "none",
+        "Ports each task needs: one `[[groups.ports]]` table each."),
+    field("groups[]", "restart", "table", "the defaults of its fields",
+        "What follows the end of a task."),
+    field("groups[]", "run", "table", "required",
+        "What a task does."),
+
+    field("groups[].resources", "cpu", "cores (`0.5`, `2`) or millicores (`\"500m\"`)", "`\"100m\"`",
+        "Processor time."),
+    field("groups[].resources", "memory", "bytes, or a text with a unit (`\"512 MiB\"`)", "`\"128 MiB\"`",
+        "Memory."),
+    field("groups[].resources", "disk", "bytes, or a text with a unit (`\"10 GiB\"`)", "0",
+        "Disk space."),
+    field("groups[].resources", "gpu", "devices (`1`, `0.25`) or thousandths (`\"250m\"`)", "0",
+        "GPUs: a fraction of one device, or whole devices."),
+    field("groups[].resources", "net", "Mbit/s, or a text with a unit (`\"2 Gbit/s\"`)", "0",
+        "Network bandwidth."),
+
+    field("groups[].spread", "attribute", "text, 1 to {attribute} bytes", "required",
+        "The machine attribute that names the failure domain (`rack`, `zone`, …)."),
+    field("groups[].spread", "max_per_value", "whole number", "0",
+        "The most tasks of the job on machines with one value of it; 0 is as even as possible, without a limit."),
+
+    field("groups[].ports[]", "name", "text, 1 to {name} bytes", "required",
+        "The label: the task finds the number in its environment as `OHM_PORT_<NAME>`."),
+    field("groups[].ports[]", "number", "whole number, 1 to 65535", "any free port of the machine's range",
+        "A fixed port."),
+
+    field("groups[].restart", "on", "`always`, `failure` or `never`", "`failure` for batch, `always` for service",
+        "Which ends of a task are followed by another start. A failure is a non-zero exit code, a signal, or no start at all."),
+    field("groups[].restart", "attempts", "whole number, 0 to {restarts}", "3 for batch, {restarts} for service",
+        "How many restarts before the task counts as failed."),
+    field("groups[].restart", "delay", "duration", "`1s`",
+        "The time before the first restart; it doubles with each one, up to 64 times."),
+
+    field("groups[].run", "driver", "`exec` or `simulated`", "`exec`",
+        "`exec` starts a process on the machine, `simulated` only pretends to (for studies and load tests)."),
+    field("groups[].run", "command", "text", "required for `exec`",
+        "The program: an absolute path, or a name looked up in the agent's `PATH`."),
+    field("groups[].run", "args", "list of texts, at most {args}", "none",
+        "Its arguments. No shell reads them."),
+    field("groups[].run", "env", "table of texts, at most {args}", "none",
+        "Its environment, on top of the `OHM_*` variables and the agent's `PATH`."),
+    field("groups[].run", "directory", "absolute path", "a fresh directory of the task's own",
+        "Its working directory."),
+    field("groups[].run", "log_size", "bytes, or a text with a unit", "`\"10 MiB\"`",
+        "The size at which each of stdout and stderr is rotated."),
+    field("groups[].run", "log_files", "whole number, 1 to 1000", "5",
+        "How many files of each are kept, the current one included."),
+    field("groups[].run", "run_for", "duration", "runs until stopped",
+        "`simulated` only: how long the task pretends to run."),
+    field("groups[].run", "exit_code", "whole number, -2147483648 to 2147483647", "0",
+        "`simulated` only: the exit code it then pretends."),
+];
+
+/// Every field of a file of machine shapes.
+#[rustfmt::skip]
+const SHAPE_FIELDS: &[Field] = &[
+    field("shapes file", "shapes", "list of tables", "required", "Shapes of machines: one `[[shapes]]` table each."),
+    field("shapes[]", "count", "whole number, 1 to 1000000", "required", "How many machines have this shape."),
+    field("shapes[]", "cpu", "cores", "required", "Processor time."),
+    field("shapes[]", "memory", "bytes, or a text with a unit", "required", "Memory."),
+    field("shapes[]", "disk", "bytes, or a text with a unit", "0", "Disk space."),
+    field("shapes[]", "gpu", "devices", "0", "Whole GPUs."),
+    field("shapes[]", "net", "Mbit/s, or a text with a unit", "0", "Network bandwidth."),
+    field("shapes[]", "attributes", "table of texts", "none", "Attributes of the machines."),
+];
+
+fn all() -> impl Iterator<Item = &'static Field> {
+    FIELDS.iter().chain(SHAPE_FIELDS)
+}
+
+/// The names of the fields of a table.
+pub(super) fn known(table: &str) -> impl Iterator<Item = &'static str> {
+    all().filter(move |f| f.table == table).map(|f| f.name)
+}
+
+/// Another table that has a field of this name.
+pub(super) fn elsewhere(table: &str, name: &str) -> Option<&'static str> {
+    FIELDS.iter().find(|f| f.table != table && f.name == name).map(|f| f.table)
+}
+
+/// All fields as Markdown, one table of fields per table of the file: the reference part of docs/job-file.md.
+pub(crate) fn reference() -> String {
+    let mut out = String::new();
+    let mut table = None;
+    for field in FIELDS {
+        if table != Some(field.table) {
+            let title = if field.table.is_empty() {
+                "The top of the file".to_owned()
+            } else {
+                format!("`{}`", header(field.table))
+            };
+            if table.is_some() {
+                out.push('\n');
+            }
+            out.push_str(&format!(
+                "### {title}\n\n| field | takes | default | meaning |\n|---|---|---|---|\n"
+            ));
+            table = Some(field.table);
+        }
+        let Field { name, takes, default, about, .. } = field;
+        out.push_str(&format!("| `{name}` | {takes} | {default} | {about} |\n"));
+    }
+    with_bounds(out)
+}
+
+/// Fills in the bounds of the cell, which are defined elsewhere.
+fn with_bounds(text: String) -> String {
+    let bounds: [(&str, u64); 9] = [
+        ("{name}", bounds::NAME_BYTES_MAX as u64),
+        ("{attribute}", bounds::ATTRIBUTE_BYTES_MAX as u64),
+        ("{priority}", bounds::PRIORITY_MAX.into()),
+        ("{groups}", bounds::JOB_GROUPS_MAX as u64),
+        ("{tasks}", bounds::GROUP_TASKS_MAX.into()),
+        ("{constraints}", bounds::CONSTRAINTS_MAX as u64),
+        ("{ports}", bounds::PORTS_MAX as u64),
+        ("{args}", bounds::ARGS_MAX as u64),
+        ("{restarts}", bounds::RESTARTS_MAX.into()),
+    ];
+    bounds.iter().fold(text, |text, (token, bound)| text.replace(token, &bound.to_string()))
+}
+
+/// How a table is begun in TOML.
+pub(super) fn header(table: &str) -> String {
+    match table.strip_suffix("[]") {
+        Some(list) => format!("[[{}]]", list.replace("[]", "")),
+        None => format!("[{}]", table.replace("[]", "")),
+    }
+}
