@@ -198,6 +198,11 @@ impl<'a> Plan<'a> {
             || (self.terms.detection == Detection::Version && crowded())
     }
 
+    /// Machines something is planned on, in this plan or one in flight; a machine may come up more than once.
+    pub fn planned_on(&self) -> impl Iterator<Item = MachineId> {
+        self.overlay.placements().map(|(_, machine)| machine)
+    }
+
     /// The machine a task is planned on, in this plan or one in flight.
     pub fn machine_of(&self, task: TaskId) -> Option<MachineId> {
         self.overlay.machine_of(task)

@@ -1,6 +1,7 @@
 //! How good a machine is for a task that fits it. Scores only order machines; feasibility is the fit rule's alone.
 
 use cell_state::fit::Demand;
+use cell_state::resources::DIMENSIONS;
 use cell_state::{Dimension, Resources};
 
 /// A way to order machines.
@@ -44,6 +45,36 @@ impl Score {
     }
 }
 
+/// [`Score::Even`] prepared for a scan over all machines: it looks only at what the task asks for.
+#[derive(Clone, Debug)]
+pub struct EvenScan {
+    asked: Vec<(Dimension, u64)>,
+    asks_rare: bool,
+}
+
+impl EvenScan {
+    /// Prepared for tasks of this demand.
+    pub fn of(demand: &Demand) -> EvenScan {
+        let asked = Dimension::all().map(|d| (d, demand.resources.get(d))).filter(|(_, wanted)| *wanted > 0);
+        let asked: Vec<(Dimension, u64)> = asked.collect();
+        EvenScan { asks_rare: asked.iter().any(|(d, _)| is_rare(*d)), asked }
+    }
+
+    /// The score of a machine that `used` so much of its `limit`; `None` when its resources don't do.
+    #[inline]
+    pub fn score(&self, limit: &Resources, used: &Resources) -> Option<f64> {
+        let mut least: f64 = 1.0;
+        for (dimension, wanted) in &self.asked {
+            let d = dimension.index();
+            let left = limit.0[d].checked_sub(used.0[d])?.checked_sub(*wanted)?;
+            least = least.min(left as f64 / limit.0[d] as f64);
+        }
+        let has_rare =
+            limit.0[Dimension::GPU.index()] > 0 || limit.0[DIMENSIONS - 3..].iter().any(|r| *r > 0);
+        Some(if has_rare && !self.asks_rare { least - RARE_PENALTY } else { least })
+    }
+}
+
 fn is_rare(dimension: Dimension) -> bool {
     dimension == Dimension::GPU || dimension > Dimension::NET
 }
@@ -71,6 +102,21 @@ mod tests {
         let limit = Resources::cpu_memory(1_000, 1_000);
         let (lopsided, level) = (Resources::cpu_memory(1_000, 150), Resources::cpu_memory(400, 400));
         assert!(Score::Even.of(&demand, &level, &limit) > Score::Even.of(&demand, &lopsided, &limit));
+    }
+
+    #[test]
+    fn the_scan_gives_the_same_scores() {
+        let limit = Resources::cpu_memory(1_000, 2_000).with(Dimension::GPU, 1_000);
+        for (cpu, memory, gpu) in [(100, 0, 0), (0, 100, 0), (100, 300, 0), (100, 100, 500), (0, 0, 0)] {
+            let demand = demand(Resources::cpu_memory(cpu, memory).with(Dimension::GPU, gpu));
+            for used in [Resources::ZERO, Resources::cpu_memory(500, 100), Resources::cpu_memory(890, 1_650)]
+            {
+                let expected = Score::Even.of(&demand, &limit.minus(&used), &limit);
+                assert_eq!(EvenScan::of(&demand).score(&limit, &used), Some(expected));
+            }
+            let full = EvenScan::of(&demand).score(&limit, &limit);
+            assert_eq!(full.is_none(), cpu + memory + gpu > 0);
+        }
     }
 
     #[test]
