@@ -20,6 +20,9 @@ pub(crate) const LOG_TAIL_BYTES: u64 = 2_000;
 /// How long a command tries to reconnect once its connection broke: a server restart takes seconds.
 pub(crate) const RECONNECT_MAX: Duration = Duration::from_secs(30);
 
+/// How long a command that is done waits for its word of farewell to get out: one datagram.
+pub(crate) const LEAVE_WAIT: Duration = Duration::from_millis(5);
+
 /// The pause before a busy server is asked again.
 pub(crate) const BUSY_PAUSE: Duration = Duration::from_millis(20);
 

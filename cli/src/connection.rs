@@ -1,5 +1,6 @@
 //! The connection of a command to its server: which server, which credentials, and one method per question.
 
+use std::cell::RefCell;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -7,7 +8,7 @@ use std::time::Instant;
 use cell_state::admit::Answer;
 use cell_state::job::{Band, JobSpec};
 use cell_state::machine::MachineState;
-use cell_state::{JobId, MachineId, Resources, Seq, TxnId};
+use cell_state::{Cell, JobId, MachineId, Resources, Seq, TxnId};
 use transport::bounds::ROWS_MAX;
 use transport::message::{LogPiece, LogRequest, Refusal, ServerStatus};
 use transport::view::{Attempt, Body, CellView, ConflictCount, JobRow, JobView, MachineRow, MachineView};
@@ -16,7 +17,8 @@ use transport::{Reply, Request, Role};
 use transport_quic::pki::Credentials;
 use transport_quic::{CallError, Client};
 
-use crate::bounds::{BUSY_PAUSE, POLL_EVERY, RECONNECT_MAX};
+use crate::bounds::{BUSY_PAUSE, LEAVE_WAIT, POLL_EVERY, RECONNECT_MAX};
+use crate::copy::copy;
 use crate::failure::{Failure, told};
 use crate::typed::connect::ConnectArgs;
 
@@ -129,10 +131,29 @@ pub(crate) struct Asker {
     client: Client,
 }
 
+thread_local! {
+    /// Connections that are no longer needed: the server is told before the process exits.
+    static LEAVING: RefCell<Vec<Client>> = const { RefCell::new(Vec::new()) };
+}
+
+impl Drop for Asker {
+    fn drop(&mut self) {
+        LEAVING.with_borrow_mut(|leaving| leaving.push(self.client.clone()));
+    }
+}
+
+/// Ends the connections of commands that are done. The server need not confirm it; the word must only get out.
+pub(crate) async fn leave() {
+    for client in LEAVING.with_borrow_mut(std::mem::take) {
+        client.close("done");
+        tokio::time::timeout(LEAVE_WAIT, client.closed()).await.ok();
+    }
+}
+
 impl Asker {
-    /// The connection itself, for subscriptions.
-    pub(crate) fn client(&self) -> &Client {
-        &self.client
+    /// A copy of the whole cell in this process, at least as new as this question.
+    pub(crate) async fn copy(&mut self) -> Result<Cell, Failure> {
+        Ok(copy(&self.client).await?)
     }
 
     /// Asks, waits while the server is busy, and reconnects when the connection breaks.

@@ -4,7 +4,7 @@
 use cell_state::Cell;
 use cell_state::record::RecordError;
 use schedulers::copy::{Copy, CopyError as Broken, Step};
-use transport::Scope;
+use transport::{Reply, Request, Scope};
 use transport_quic::{CallError, Client};
 
 /// A copy that can't be made.
@@ -24,20 +24,32 @@ pub(crate) enum CopyError {
     Ended,
 }
 
-/// Copies the whole cell as it is now; its hash equals the server's.
+/// Copies the whole cell, at least as new as this question. The snapshot's hash equals the server's.
 ///
 /// # Errors
 /// The server refuses, the connection breaks, or the copy differs.
 pub(crate) async fn copy(client: &Client) -> Result<Cell, CopyError> {
+    let upto = match client.call(Request::Status).await? {
+        Reply::Status(status) => status.seq,
+        _ => return Err(CopyError::Ended),
+    };
     let mut subscription = client.subscribe(Scope::Full, None).await?;
     let mut copy = Copy::new();
     while let Some(bytes) = subscription.next().await? {
         let mut rest = &bytes[..];
         while let Some(step) = copy.take(&mut rest)? {
             match step {
-                Step::Restored => return copy.into_cell().ok_or(CopyError::Ended),
-                Step::Event(..) | Step::Checked(..) | Step::Nothing => {}
+                // The snapshot may be a little older than the log's end; the entries since then follow it.
+                Step::Event(seq, event) => {
+                    if let Some(cell) = copy.cell_mut() {
+                        cell.apply(seq, &event);
+                    }
+                }
+                Step::Restored | Step::Checked(..) | Step::Nothing => {}
             }
+        }
+        if copy.seq().is_some_and(|seq| seq >= upto) {
+            return copy.into_cell().ok_or(CopyError::Ended);
         }
     }
     Err(CopyError::Ended)

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
 
 use agent_host::{AgentConfig, Machines};
 use cell_state::bounds::MACHINES_MAX;
@@ -17,6 +18,7 @@ use super::{logging, shutdown};
 use crate::connection::{address, pki_dir};
 use crate::failure::{Ended, Failure, told};
 use crate::job_file::{self, Amount, Document, Shape, Syntax, amount};
+use crate::stray_tasks;
 use crate::typed::connect::LogArgs;
 use crate::typed::roles::AgentArgs;
 
@@ -73,9 +75,9 @@ impl Agent {
 /// It can't start.
 pub(crate) fn run(agent: Agent) -> Result<Ended, Failure> {
     logging::start(&agent.log)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let stop = shutdown::asked(agent.stop_with_stdin)?;
+        let (stop, orphaned) = shutdown::asked_or_orphaned(agent.stop_with_stdin)?;
         let mut machines = agent.machines;
         if !agent.further.is_empty() {
             let schema = schema(agent.server, &agent.credentials).await?;
@@ -87,8 +89,13 @@ pub(crate) fn run(agent: Agent) -> Result<Ended, Failure> {
                 spec.capacity = named_amounts(spec.capacity, &agent.further, &schema)?;
             }
         }
+        let data = agent.data.clone();
         let config = AgentConfig::new(agent.server, agent.credentials, agent.data, machines);
         agent_host::run(config, stop).await?;
+        if orphaned.load(Ordering::Acquire) {
+            // The cell was for trying, and whoever tried it was killed: nobody will ever come back for the tasks.
+            stray_tasks::kill(&data.canonicalize().unwrap_or(data)).await;
+        }
         Ok(Ended::Well)
     })
 }

@@ -9,7 +9,6 @@ use transport::view::SchedulerView;
 
 use super::job_check::JobFile;
 use crate::connection::Connection;
-use crate::copy::copy;
 use crate::failure::{Ended, Failure};
 use crate::show::{self, Column, Listing, json as as_json, text, why};
 use crate::typed::connect::OutputArgs;
@@ -39,7 +38,7 @@ impl JobPlan {
 pub(crate) async fn run(wanted: JobPlan) -> Result<Ended, Failure> {
     let mut server = wanted.connection.open().await?;
     let schedulers = server.schedulers().await?;
-    let mut cell = copy(server.client()).await?;
+    let mut cell = server.copy().await?;
     let schema = cell.config().schema.clone();
     let spec = wanted.file.spec_for(&schema)?;
     let changes = {

@@ -54,7 +54,10 @@ pub(crate) fn describe(job: &JobView, wide: bool) -> String {
         ("Scheduler", row.scheduler.clone()),
         ("Version", row.version.to_string()),
         ("Submitted", text::ago(row.submitted, now)),
-        ("Desired", format!("{}, {wanted} tasks", text::desired(row.desired))),
+        (
+            "Desired",
+            format!("{}, {}", text::desired(row.desired), text::counted(wanted.into(), "task", "tasks")),
+        ),
         ("Status", format!("{}: {}", text::status(row.desired, counts).0, states.join(", "))),
     ]);
     let groups: Vec<(&str, u32)> = job.spec.groups.iter().map(|g| (g.name.as_str(), g.count)).collect();

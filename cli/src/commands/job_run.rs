@@ -63,7 +63,11 @@ pub(crate) async fn run(wanted: JobRun) -> Result<Ended, Failure> {
     if changed {
         show::say(&format!("{name}: submitted as version {version}"));
     } else {
-        show::say(&format!("{name}: version {version} is this very file; nothing was changed"));
+        show::say(&format!("{name}: version {version} is this very file, so nothing was changed"));
+        let (_, job) = server.job(None, &name, 0, 0).await?;
+        if job.row.counts.failed > 0 {
+            show::say(&format!("{name}: `ohm job stop {name}` first, and its failed tasks are tried again"));
+        }
     }
     let ended = match wanted.watch {
         Watch::Not => Ended::Well,

@@ -5,7 +5,6 @@ use serde_json::{Value, json};
 
 use crate::bounds::CONFLICTS_SHOWN;
 use crate::connection::Connection;
-use crate::copy::copy;
 use crate::failure::{Ended, Failure};
 use crate::show::{self, text, why};
 use crate::typed::jobs::JobWhyArgs;
@@ -18,7 +17,7 @@ pub(crate) async fn run(args: JobWhyArgs) -> Result<Ended, Failure> {
         None => None,
     };
     let attempts = server.attempts(CONFLICTS_SHOWN as u32, None, Some(job.row.id), true).await?;
-    let cell = copy(server.client()).await?;
+    let cell = server.copy().await?;
     let gone = || Failure::Input(format!("job {} is no longer in the cell", job.row.name));
     let found = explain(&cell, job.row.id, text::now(), machine.as_ref().map(|m| m.id)).ok_or_else(gone)?;
     let schema = &cell.config().schema;

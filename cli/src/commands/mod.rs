@@ -85,5 +85,9 @@ fn job(command: JobCommand) -> Result<Ended, Failure> {
 /// Runs a command that talks to a server: one thread is the fastest runtime for a single connection.
 fn wait_for(command: impl Future<Output = Result<Ended, Failure>>) -> Result<Ended, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(command)
+    runtime.block_on(async {
+        let ended = command.await;
+        crate::connection::leave().await;
+        ended
+    })
 }

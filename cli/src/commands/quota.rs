@@ -7,7 +7,6 @@ use serde_json::json;
 
 use super::agent::named_amounts;
 use crate::connection::Connection;
-use crate::copy::copy;
 use crate::failure::{Ended, Failure};
 use crate::job_file::{Amount, amount};
 use crate::show::{self, Column, Listing, json as as_json, text};
@@ -55,6 +54,7 @@ async fn set(args: QuotaSetArgs) -> Result<Ended, Failure> {
     let schema = server.status().await?.config.schema;
     let limit = named_amounts(fixed, &args.resource, &schema)?;
     server.set_quota(&args.team, band, Some(limit)).await?;
+    show::print(&format!("{} {band}", args.team))?;
     show::say(&format!("team {}, band {band}: at most {}", args.team, text::resources(&limit, &schema)));
     Ok(Ended::Well)
 }
@@ -63,6 +63,7 @@ async fn clear(args: QuotaClearArgs) -> Result<Ended, Failure> {
     let band = band(&args.band)?;
     let mut server = Connection::check(&args.connect)?.open().await?;
     server.set_quota(&args.team, band, None).await?;
+    show::print(&format!("{} {band}", args.team))?;
     show::say(&format!("team {}, band {band}: no limit", args.team));
     Ok(Ended::Well)
 }
@@ -71,8 +72,8 @@ const QUOTAS: [Column; 4] =
     [Column::text("TEAM"), Column::text("BAND"), Column::text("LIMIT"), Column::text("USED")];
 
 async fn list(args: QuotaListArgs) -> Result<Ended, Failure> {
-    let server = Connection::check(&args.connect)?.open().await?;
-    let cell = copy(server.client()).await?;
+    let mut server = Connection::check(&args.connect)?.open().await?;
+    let cell = server.copy().await?;
     let schema: &Schema = &cell.config().schema;
     let mut listing = Listing::new(&QUOTAS);
     for (team, band, limit) in cell.quotas().limits() {

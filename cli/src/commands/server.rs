@@ -98,7 +98,7 @@ fn settings(args: &ServerRunArgs, cell: &str) -> Result<Option<CellConfig>, Fail
 /// It can't start, or its log failed.
 pub(crate) fn run(server: Server) -> Result<Ended, Failure> {
     logging::start(&server.log)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let stop = shutdown::asked(server.stop_with_stdin)?;
         let ready_file = server.ready_file;

@@ -105,7 +105,8 @@ pub(crate) fn bytes(written: Amount<'_>) -> Result<u64, String> {
         None if unit.is_empty() => 1,
         None => return Err(unknown_byte_unit(text, digits, unit, way_out)),
     };
-    scaled(digits, factor).map_err(|unfit| complaint(&unfit, written, way_out, "a byte"))
+    // A fraction of a unit need not be whole bytes ("7.8 GiB"): the rest of a byte is dropped.
+    scaled_down(digits, factor).map_err(|unfit| complaint(&unfit, written, way_out, "a byte"))
 }
 
 fn unknown_byte_unit(text: &str, digits: &str, unit: &str, way_out: &str) -> String {
@@ -191,6 +192,22 @@ fn split_unit(text: &str) -> (&str, &str) {
 
 /// A decimal number times a factor, which must come out whole.
 fn scaled(digits: &str, factor: u64) -> Result<u64, Unfit> {
+    match product(digits, factor)? {
+        (whole, true) => Ok(whole),
+        (_, false) => Err(Unfit::TooFine),
+    }
+}
+
+/// A decimal number times a factor, rounded down when the factor is larger than one.
+fn scaled_down(digits: &str, factor: u64) -> Result<u64, Unfit> {
+    match product(digits, factor)? {
+        (whole, exact) if exact || factor > 1 => Ok(whole),
+        (_, _) => Err(Unfit::TooFine),
+    }
+}
+
+/// A decimal number times a factor, rounded down, and whether nothing was lost.
+fn product(digits: &str, factor: u64) -> Result<(u64, bool), Unfit> {
     if let Some(rest) = digits.strip_prefix('-') {
         return Err(if rest.parse::<f64>().is_ok() { Unfit::Negative } else { Unfit::NoNumber });
     }
@@ -206,11 +223,8 @@ fn scaled(digits: &str, factor: u64) -> Result<u64, Unfit> {
     let mantissa: u128 = format!("0{whole}{fraction}").parse().map_err(|_| Unfit::NoNumber)?;
     let scale = 10u128.pow(fraction.len() as u32);
     let product = mantissa.checked_mul(u128::from(factor)).ok_or(Unfit::TooLarge)?;
-    if !product.is_multiple_of(scale) {
-        return Err(Unfit::TooFine);
-    }
     match u64::try_from(product / scale) {
-        Ok(amount) if amount <= AMOUNT_MAX => Ok(amount),
+        Ok(amount) if amount <= AMOUNT_MAX => Ok((amount, product.is_multiple_of(scale))),
         Ok(_) | Err(_) => Err(Unfit::TooLarge),
     }
 }
@@ -231,6 +245,7 @@ mod tests {
             (Dimension::MEMORY, Amount::Text("1.5GiB"), 3 << 29),
             (Dimension::MEMORY, Amount::Text("2 GB"), 2_000_000_000),
             (Dimension::DISK, Amount::Text("0.1 kB"), 100),
+            (Dimension::MEMORY, Amount::Text("7.8 GiB"), 8_375_186_227),
             (Dimension::GPU, Amount::Number("0.25"), 250),
             (Dimension::NET, Amount::Text("2.5 Gbit/s"), 2_500),
             (Dimension::NET, Amount::Number("100"), 100),

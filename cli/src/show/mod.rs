@@ -21,6 +21,8 @@ pub(crate) use table::{Cell, Column, Listing, Tone};
 /// Standard output can't be written.
 pub(crate) fn listing(listing: &Listing, format: Format) -> Result<(), Failure> {
     let text = match format {
+        // A table of nothing has no head either.
+        Format::Table | Format::Wide if listing.is_empty() => String::new(),
         Format::Table => listing.table(false, colours()),
         Format::Wide => listing.table(true, colours()),
         Format::Json => pretty(&listing.json()),

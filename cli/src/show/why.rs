@@ -52,7 +52,7 @@ fn describe_group(group: &GroupWhy, schema: &Schema) -> String {
     if group.fits > 0 {
         let more = if group.fits as usize > group.fitting.len() { ", …" } else { "" };
         let machines = counted(group.fits.into(), "machine", "machines");
-        lines.push(format!("  fits on {machines} now: {}{more}", group.fitting.join(", ")));
+        lines.push(format!("  on {machines}: it fits now ({}{more})", group.fitting.join(", ")));
     }
     lines.extend(group.reasons.iter().map(|reason| format!("  {}", describe_reason(reason, schema))));
     lines.join("\n")
@@ -60,8 +60,7 @@ fn describe_group(group: &GroupWhy, schema: &Schema) -> String {
 
 fn describe_reason(reason: &Reason, schema: &Schema) -> String {
     let machines = counted(reason.machines.into(), "machine", "machines");
-    let closest = closest(reason, schema);
-    format!("{} on {machines}{closest}", phrase(&reason.kind))
+    format!("on {machines}: {}{}", phrase(&reason.kind), closest(reason, schema))
 }
 
 fn closest(reason: &Reason, schema: &Schema) -> String {
@@ -70,12 +69,12 @@ fn closest(reason: &Reason, schema: &Schema) -> String {
     match reason.closest.first() {
         None => String::new(),
         Some(first) => match figures(first) {
-            Some(figures) if reason.machines == 1 => format!(": {} {figures}", first.machine),
+            Some(figures) if reason.machines == 1 => format!(", {}: {figures}", first.machine),
             Some(figures) => format!(", closest {}: {figures}", first.machine),
             None => {
                 let names: Vec<&str> = reason.closest.iter().map(|c| c.machine.as_str()).collect();
                 let more = if reason.machines as usize > names.len() { ", …" } else { "" };
-                format!(": {}{more}", names.join(", "))
+                format!(" ({}{more})", names.join(", "))
             }
         },
     }
@@ -107,7 +106,7 @@ fn phrase(kind: &ReasonKind) -> String {
         ReasonKind::State(state) => state.clone(),
         ReasonKind::Short(dimension) => format!("too little {dimension}"),
         ReasonKind::Constraint(constraint) => format!("constraint `{constraint}` does not hold"),
-        ReasonKind::SameJob => "a task of the same job, which wants distinct machines,".to_owned(),
+        ReasonKind::SameJob => "a task of the job is there, and it wants distinct machines".to_owned(),
         ReasonKind::PortTaken(port) => format!("port {port} is taken"),
         ReasonKind::Ports => "too few free ports".to_owned(),
         ReasonKind::Devices => "no such share of a GPU device".to_owned(),
@@ -115,7 +114,7 @@ fn phrase(kind: &ReasonKind) -> String {
             format!("attribute {key}, over which the group is spread, is missing")
         }
         ReasonKind::DomainFull(key, value, max) => {
-            format!("{key} {value} holds its {max} tasks of the job already")
+            format!("{key} {value} holds as many tasks of the job as it may, {max}")
         }
     }
 }
