@@ -11,8 +11,8 @@ use cell_state::job::{Counts, JobSpec};
 use cell_state::machine::MachineState;
 use serde::Serialize;
 use study::{Witness, live};
-use transport::view::{Query, SchedulerView};
 use transport::Request;
+use transport::view::{Query, SchedulerView};
 use transport_quic::Client;
 
 use super::DemoError;
@@ -31,15 +31,14 @@ pub(super) const PART: &str = "big";
 /// How far the cell may be promised beyond capacity, in percent: with these everything that ran in Google's cell fits.
 pub(super) const OVERCOMMIT: [(&str, u64); 2] = [("cpu", 150), ("memory", 125)];
 
-/// How many times faster than recorded time runs: 83 minutes take 25 seconds.
-const FAST_MOTION: u64 = 200;
-
 /// What the cell is given to do.
 pub(super) struct Load<'a> {
     /// What it is called.
     pub(super) title: String,
     /// Machines, jobs, arrivals; at recorded speed.
     pub(super) workload: Workload,
+    /// How many times faster than recorded time runs.
+    pub(super) speed: u64,
     /// The schedulers it was made for.
     pub(super) division: &'a Division,
 }
@@ -71,7 +70,7 @@ pub(super) struct Big {
 #[derive(Serialize)]
 pub(super) struct Phase {
     /// Its name.
-    pub(super) name: &'static str,
+    pub(super) name: String,
     /// Jobs submitted.
     pub(super) jobs: u64,
     /// Their tasks.
@@ -120,12 +119,12 @@ pub(super) async fn run(
     seed: u64,
     checks: &mut Checks,
 ) -> Result<Big, Failure> {
-    let workload = load.workload.compressed(FAST_MOTION);
+    let workload = load.workload.compressed(load.speed);
     let machines = workload.machines.len() as u32;
     let client = start(cell, &workload, load.division, seed).await?;
     let witness = Witness::start(&client).await?;
     let initial = initial_phase(cell, &client, &witness, workload.initial).await?;
-    let arrivals = arrivals_phase(cell, &client, &witness, workload.arrivals).await?;
+    let arrivals = arrivals_phase(cell, &client, &witness, workload.arrivals, load.speed).await?;
     let schedulers = audits::all(&client, &witness, checks).await?;
     let view = reads::cell(&client).await?;
     let status = reads::status(&client).await?;
@@ -202,7 +201,7 @@ async fn initial_phase(
     let submitting = async { Ok(live::submit(client, jobs).await.map_err(DemoError::from)?) };
     let deciding = decided(cell, witness, &progress, expected, 0);
     let (submitted, counts) = tokio::try_join!(submitting, deciding)?;
-    let phase = Phase::of("at the start", submitted, started, counts, witness);
+    let phase = Phase::of("at the start".to_owned(), submitted, started, counts, witness);
     progress.done(&phase.summary());
     Ok(phase)
 }
@@ -212,6 +211,7 @@ async fn arrivals_phase(
     client: &Client,
     witness: &Witness,
     arrivals: Vec<Arrival>,
+    speed: u64,
 ) -> Result<Phase, Failure> {
     let started = Instant::now();
     let before = witness.look(counts_of);
@@ -223,7 +223,7 @@ async fn arrivals_phase(
     let done_before = u64::from(before.total() - before.pending);
     let deciding = decided(cell, witness, &progress, expected, done_before);
     let (submitted, counts) = tokio::try_join!(submitting, deciding)?;
-    let phase = Phase::of("83 minutes, ×200", submitted, started, counts, witness);
+    let phase = Phase::of(format!("83 minutes, ×{speed}"), submitted, started, counts, witness);
     progress.done(&phase.summary());
     Ok(phase)
 }
@@ -280,7 +280,7 @@ fn note_losses(phases: &[Phase], witness: &Witness, divergences: u64, checks: &m
 
 impl Phase {
     fn of(
-        name: &'static str,
+        name: String,
         submitted: live::Submitted,
         started: Instant,
         counts: Counts,

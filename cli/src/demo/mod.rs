@@ -72,6 +72,7 @@ pub(crate) struct Demo {
     keep: Option<PathBuf>,
     only: Option<DemoPart>,
     percent: u32,
+    speed: u64,
     division: Division,
     format: Format,
 }
@@ -95,6 +96,7 @@ impl Demo {
             keep: args.keep,
             only: args.only,
             percent: args.percent,
+            speed: args.speed,
             division: Division::new("service", "batch", args.batch.into()),
             format: args.output.output,
         })
@@ -138,8 +140,12 @@ async fn run_in(demo: &Demo, scratch: &Scratch, checks: &mut Checks) -> Result<E
     }
     if demo.only != Some(DemoPart::Real) {
         let mut cell = LocalCell::create(std::env::current_exe()?, &scratch.part("big")?, "big")?;
-        let load =
-            big::Load { title: demo.load.clone(), workload: demo.workload(), division: &demo.division };
+        let load = big::Load {
+            title: demo.load.clone(),
+            workload: demo.workload(),
+            speed: demo.speed,
+            division: &demo.division,
+        };
         let shown = until_interrupted(big::run(&mut cell, load, demo.seed, checks)).await;
         cell.processes.stop_all().await;
         report.big = Some(shown?);

@@ -20,7 +20,7 @@ impl Progress {
     pub(super) fn new(title: &str, total: u64) -> Progress {
         let on_terminal = std::io::stderr().is_terminal();
         let bar = if on_terminal { ProgressBar::new(total) } else { ProgressBar::hidden() };
-        let template = "{prefix:<28} {bar:30} {pos:>7}/{len:<7} {elapsed:>4} {wide_msg}";
+        let template = "{prefix} {bar:20} {pos}/{len} {wide_msg}";
         bar.set_style(ProgressStyle::with_template(template).expect("the template is valid"));
         bar.set_prefix(title.to_owned());
         Progress { bar, title: title.to_owned(), started: Instant::now(), on_terminal }

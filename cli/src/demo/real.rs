@@ -161,23 +161,25 @@ fn group_of(name: &str, count: u32, resources: Resources, run: Exec) -> GroupSpe
 /// The command of a task: a tool of the system when it has it, else this program.
 fn exec(work: Work, list: &Path, first: u32) -> Exec {
     let found = files::commands(&["sh", "sed", "sha256sum", "gzip"]);
-    let tool = match work {
-        Work::Checksum => "sha256sum",
-        Work::Compress => "gzip",
+    let (tool, act) = match work {
+        Work::Checksum => ("sha256sum", "exec sha256sum -- \"$file\""),
+        Work::Compress => ("gzip", "exec gzip -c -- \"$file\""),
     };
-    let shell = found.get("sh").filter(|_| found.contains_key("sed") && found.contains_key(tool));
     let list = list.display().to_string();
-    let Some(shell) = shell else {
-        let program = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("ohm"));
-        let args = ["demo-task", word(work), &list, &first.to_string()];
-        return command(&program, args.map(str::to_owned).to_vec());
-    };
-    let act = match work {
-        Work::Checksum => "exec sha256sum -- \"$file\"",
-        Work::Compress => "exec gzip -c -- \"$file\"",
-    };
-    let script = format!("file=$(sed -n \"$((OHM_INDEX + {first} + 1))p\" \"$0\") && {act}");
-    command(shell, vec!["-c".to_owned(), script, list])
+    match found.get("sh").filter(|_| found.contains_key("sed") && found.contains_key(tool)) {
+        Some(shell) => {
+            let script = format!("file=$(sed -n \"$((OHM_INDEX + {first} + 1))p\" \"$0\") && {act}");
+            command(shell, vec!["-c".to_owned(), script, list])
+        }
+        None => own_command(&[word(work), &list, &first.to_string()]),
+    }
+}
+
+/// This program as a task.
+fn own_command(args: &[&str]) -> Exec {
+    let program = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("ohm"));
+    let args = std::iter::once("demo-task").chain(args.iter().copied());
+    command(&program, args.map(str::to_owned).collect())
 }
 
 fn command(program: &Path, args: Vec<String>) -> Exec {
@@ -206,7 +208,11 @@ fn commands_of(job: &JobSpec) -> BTreeMap<String, u32> {
 
 /// A service that must be on three machines at once and runs until it is stopped.
 fn service() -> JobSpec {
-    let sleep = command(Path::new("sleep"), vec!["60".to_owned()]);
+    let seconds = super::task::SLEEP.as_secs().to_string();
+    let sleep = match files::commands(&["sleep"]).get("sleep") {
+        Some(sleep) => command(sleep, vec![seconds]),
+        None => own_command(&["sleep", "/dev/null", "0"]),
+    };
     let mut group = group_of("main", MACHINES.len() as u32, Resources::cpu_memory(100, 16 << 20), sleep);
     group.distinct_machines = true;
     JobSpec {

@@ -136,7 +136,7 @@ fn phases(phases: &[Phase]) -> Listing {
     let row = |phase: &Phase| {
         let figures = &phase.figures;
         vec![
-            phase.name.into(),
+            Cell::from(&phase.name),
             phase.jobs.into(),
             phase.tasks.into(),
             figures.placed.into(),
@@ -192,7 +192,7 @@ fn conflicts(phases: &[Phase]) -> Listing {
             let accepted = phase.figures.schedulers.get(&pair.loser).map_or(0, |s| s.accepted);
             let winner = if pair.winner.is_empty() { "no scheduler" } else { &pair.winner };
             vec![
-                phase.name.into(),
+                Cell::from(&phase.name),
                 Cell::from(&pair.loser),
                 winner.into(),
                 Cell::from(&pair.kind),
@@ -217,7 +217,7 @@ fn waits(phases: &[Phase]) -> Listing {
     let ms = |us: u64| Cell::from(format!("{:.1}", us as f64 / 1_000.0));
     let row = |phase: &Phase, band: &str, p: &Percentiles| {
         vec![
-            phase.name.into(),
+            Cell::from(&phase.name),
             band.into(),
             p.count.into(),
             ms(p.p50_us),

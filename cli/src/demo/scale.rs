@@ -185,7 +185,8 @@ async fn place(
     let jobs = scale.jobs();
     (measured.tasks, measured.jobs) = (jobs.iter().map(tasks).sum(), jobs.len() as u64);
     let progress = Progress::new("tasks", measured.tasks);
-    let submitting = async { live::submit(client, jobs).await.map_err(|e| Failure::from(DemoError::from(e))) };
+    let submitting =
+        async { live::submit(client, jobs).await.map_err(|e| Failure::from(DemoError::from(e))) };
     let running = async {
         let mut placed_after = None;
         loop {
@@ -247,7 +248,7 @@ async fn checkpoint(cell: &mut LocalCell, client: &Client, measured: &mut Measur
     measured.entries_after_checkpoint = status.seq.0 - status.checkpoint.0;
     let data = cell.dir().join("server");
     measured.log_bytes = bytes_in(&data.join("log"));
-    measured.checkpoint_bytes = bytes_in(&data.join("checkpoint"));
+    measured.checkpoint_bytes = checkpoints(&data);
     progress.done(&format!("at seq {}", status.checkpoint));
     Ok(())
 }
@@ -304,6 +305,13 @@ fn resident(cell: &mut LocalCell, process: &str) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB"));
     line.and_then(|kb| kb.trim().parse::<u64>().ok()).map_or(0, |kb| kb << 10)
+}
+
+/// Bytes of the checkpoints in a server's data: it keeps two, the older one until the newer is verified.
+fn checkpoints(data: &Path) -> u64 {
+    let Ok(entries) = std::fs::read_dir(data) else { return 0 };
+    let is_one = |entry: &std::fs::DirEntry| entry.file_name().to_string_lossy().starts_with("checkpoint");
+    entries.flatten().filter(is_one).map(|entry| bytes_in(&entry.path())).sum()
 }
 
 /// Bytes that the files below a directory take on the disk.

@@ -15,7 +15,7 @@ use super::connect::OutputArgs;
 
 First a small cell runs a job of 200 real tasks and their results are checked. Then a cell of 12,477 simulated
 machines is filled by three competing schedulers. Every part is a process of its own; they talk QUIC with mutual TLS.
-Takes about two minutes on two cores. docs/demo.md says what is shown and where to get the trace.
+Takes less than two minutes on two cores. docs/demo.md says what is shown and where to get the trace.
 Exit codes: 0 every check passed; 1 a check failed, or an error.")]
 pub(crate) struct DemoArgs {
     /// The directory of Google's cluster trace of 2011 [default: a synthetic load like it]
@@ -33,6 +33,9 @@ pub(crate) struct DemoArgs {
     /// The size of the big cell and its load, in percent
     #[arg(long, value_name = "PERCENT", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=100))]
     pub(crate) percent: u32,
+    /// How many times faster than recorded the arrivals come and end: 200 makes 25 seconds of 83 minutes
+    #[arg(long, value_name = "TIMES", default_value_t = 200, value_parser = clap::value_parser!(u64).range(1..=100_000))]
+    pub(crate) speed: u64,
     /// Batch schedulers that compete for the big cell
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=16))]
     pub(crate) batch: u16,
@@ -96,4 +99,6 @@ pub(crate) enum DemoWork {
     Checksum,
     /// Write it to standard output, compressed
     Compress,
+    /// Nothing, for a minute
+    Sleep,
 }
