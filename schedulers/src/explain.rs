@@ -7,9 +7,6 @@ mod reason;
 mod text;
 
 use cell_state::job::{Band, Desired, Job};
-use cell_state::machine::Machine;
-use cell_state::overlay::Overlay;
-use cell_state::verdict::ConflictKind;
 use cell_state::{Cell, Dimension, JobId, MachineId, Resources, Seq, TaskId, Time};
 
 use crate::bounds::CLOSEST_MAX;
@@ -144,9 +141,4 @@ fn quota_short(cell: &Cell, job: &Job, group: u16) -> Option<QuotaShort> {
 /// The dimension's name in this cell.
 pub(crate) fn dimension_name(cell: &Cell, dimension: Dimension) -> String {
     cell.config().schema.name(dimension)
-}
-
-/// What the commit would say to a placement on this machine, for people who ask about one.
-pub fn verdict_on(cell: &Cell, task: TaskId, machine: &Machine) -> Result<(), ConflictKind> {
-    Overlay::new().fits(cell, task, machine.id, &[]).map(|_| ())
 }

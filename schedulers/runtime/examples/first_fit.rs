@@ -1,6 +1,6 @@
 //! A complete scheduler of its own: every task goes to the first machine with room, from a random one on.
 //!
-//! `cargo run --example first_fit -- 127.0.0.1:7461 pki-dir first-fit` takes care of all jobs that say
+//! `cargo run -p scheduler-runtime --example first_fit -- 127.0.0.1:7447 ./pki first-fit` takes care of all jobs that say
 //! `scheduler = "first-fit"`. The directory holds `ca.pem` and the pair `scheduler-first-fit.pem` and `.key`.
 
 use std::error::Error;

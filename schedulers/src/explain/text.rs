@@ -15,7 +15,7 @@ impl fmt::Display for Why {
             JobState::NoScheduler => writeln!(
                 f,
                 "job {job} belongs to scheduler {scheduler}, of which no process is connected; start one with \
-                 `ohm scheduler --name {scheduler}`"
+                 `ohm scheduler run --name {scheduler}`"
             )?,
             JobState::Pending => {
                 let pending: u32 = self.groups.iter().map(|g| g.pending).sum();
@@ -95,7 +95,7 @@ impl fmt::Display for ReasonKind {
             ReasonKind::Devices => write!(f, "no such share of a gpu device free"),
             ReasonKind::NoAttribute(key) => write!(f, "attribute {key} missing"),
             ReasonKind::DomainFull(key, value, max) => {
-                write!(f, "{key} {value} holds the {max} tasks of the job it may,")
+                write!(f, "{key} {value} at its limit of {max} for the job")
             }
         }
     }

@@ -72,4 +72,6 @@ fn the_example_fits_on_a_page() {
     assert!(source.lines().count() < 80);
     let page = include_str!("../../../../docs/writing-a-scheduler.md");
     assert!(page.contains(source), "docs/writing-a-scheduler.md shows the example as it is");
+    let tried = include_str!("../../../tests/own_policy.rs");
+    assert!(page.contains(tried), "docs/writing-a-scheduler.md shows how to try a policy as it is done");
 }
