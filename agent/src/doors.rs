@@ -158,6 +158,8 @@ pub enum Output {
 /// What the driver needs to start a placement.
 #[derive(Clone, Debug)]
 pub struct Start {
+    /// Which life of the records this is.
+    pub incarnation: u64,
     /// What was recorded.
     pub intent: Intent,
     /// The spec of the job version.

@@ -118,7 +118,8 @@ impl Agent {
             };
             placement.phase = Phase::Starting;
             let resources = placement.resources.unwrap_or(Resources::ZERO);
-            starts.push(Start { intent: intent_of(*id, placement, resources), spec });
+            let intent = intent_of(*id, placement, resources);
+            starts.push(Start { incarnation: self.incarnation, intent, spec });
         }
         for start in starts {
             self.output(Output::Start(Box::new(start)));

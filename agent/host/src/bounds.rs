@@ -1,0 +1,67 @@
+//! Every bound and pause of the agent process, with its reason.
+
+use std::time::Duration;
+
+/// How often the agent shows that it is there. The server declares a machine down after ten of them by default.
+pub const HEARTBEAT: Duration = Duration::from_secs(1);
+
+/// The pause before the first attempt to connect again; it doubles with each one that fails.
+pub const RECONNECT_FIRST: Duration = Duration::from_millis(100);
+
+/// The longest pause between attempts to connect: short against the 10 s after which a machine counts as down.
+pub const RECONNECT_MAX: Duration = Duration::from_secs(3);
+
+/// The pause before the log is followed again after its stream ended.
+pub const FOLLOW_AGAIN: Duration = Duration::from_millis(100);
+
+/// The pause before a request is made again that the server was too busy for.
+pub const BUSY_PAUSE: Duration = Duration::from_millis(50);
+
+/// Requests in flight: half of what the server takes of one session, so that log requests always find a place.
+pub const CALLS_MAX: usize = 512;
+
+/// What connection, stream and drivers may have told the agent before it has looked: pieces of the stream are up to
+/// 256 KiB.
+pub const NEWS_MAX: usize = 64;
+
+/// Ends and starts of processes that the agent has not yet looked at.
+pub const PROCESS_NEWS_MAX: usize = 1_024;
+
+/// Specs kept: a machine seldom runs tasks of so many jobs, and a simulated cell asks for each of its jobs once.
+pub const SPECS_MAX: usize = 16_384;
+
+/// Shims being started at a time: starting one is processor time of about two milliseconds.
+pub const STARTS_AT_ONCE: usize = 16;
+
+/// Writes handed to the records and not yet durable.
+pub const WRITES_MAX: usize = 4_096;
+
+/// Bytes of memory for the records' cache: a record has about 100 bytes.
+pub const RECORDS_CACHE_BYTES: u64 = 8 << 20;
+
+/// How long the records' lock may be held by what the same process had open before.
+pub const RECORDS_LOCK_WAIT: Duration = Duration::from_secs(5);
+
+/// The pause between two attempts to take that lock.
+pub const RECORDS_LOCK_AGAIN: Duration = Duration::from_millis(20);
+
+/// How often a process is looked at where the kernel can't tell when it ends.
+pub const WATCH_EVERY: Duration = Duration::from_millis(200);
+
+/// How often left-over processes of a dead shim are looked for while they die.
+pub const ORPHANS_EVERY: Duration = Duration::from_millis(50);
+
+/// Directories of ended tasks that are kept, for their logs. The oldest go first.
+pub const ENDED_DIRS_MAX: usize = 1_000;
+
+/// After how many ends the directories are counted again.
+pub const ENDS_PER_SWEEP: u32 = 100;
+
+/// Bytes of a file of the agent's own in a task's directory: a spec is at most 256 KiB as the cell encodes it.
+pub const OWN_FILE_BYTES_MAX: u64 = 4 << 20;
+
+/// Bytes read from a task's output at a time: what a pipe holds.
+pub const OUTPUT_READ_BYTES: usize = 64 << 10;
+
+/// Attempts to write a task's exit status, a second apart: a full disk may be cleared in a minute.
+pub const EXIT_WRITES_MAX: u32 = 60;

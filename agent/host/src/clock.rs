@@ -1,0 +1,28 @@
+//! The agent's clock: the time of day when it started, and from there a count that never goes back.
+
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use cell_state::Time;
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Clock {
+    began: Time,
+    started: Instant,
+}
+
+impl Clock {
+    pub(crate) fn start() -> Clock {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Clock { began: Time(since.as_micros() as u64), started: Instant::now() }
+    }
+
+    pub(crate) fn now(&self) -> Time {
+        self.began.plus(self.started.elapsed().as_micros() as u64)
+    }
+
+    /// The instant of a time, for timers.
+    pub(crate) fn instant(&self, time: Time) -> tokio::time::Instant {
+        let since = std::time::Duration::from_micros(time.since(self.began));
+        tokio::time::Instant::from_std(self.started + since)
+    }
+}

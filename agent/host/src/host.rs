@@ -1,0 +1,300 @@
+//! The host: one loop that gives the fleet what happened and does what it says.
+
+mod answers;
+mod driver;
+
+use std::future::Future;
+
+use agent::{Agent, Fleet, Input, Output, Start, Write};
+use cell_state::resources::Overcommit;
+use tokio::sync::mpsc;
+use transport::Request;
+
+use crate::bounds::NEWS_MAX;
+use crate::calls::{Call, Calls};
+use crate::clock::Clock;
+use crate::config::{AgentConfig, AgentError, Machines};
+use crate::connector::{self, News};
+use crate::exec::Happened;
+use crate::follow::{Follower, Reader};
+use crate::records::Progress;
+use crate::specs::{self, Specs};
+use driver::{Driver, Noticed};
+
+/// Runs an agent until `shutdown`. Then it lets go of the server; tasks of a real machine go on, and the next agent on
+/// this data directory finds them again. A lost server is looked for again for ever.
+///
+/// # Errors
+/// See [`AgentError`].
+pub async fn run(config: AgentConfig, shutdown: impl Future<Output = ()>) -> Result<(), AgentError> {
+    config.check()?;
+    let (news_of, news) = mpsc::channel(NEWS_MAX);
+    let mut host = Host::open(&config, news_of.clone())?;
+    let connector = tokio::spawn(connector::connect(config, news_of));
+    let ended = host.run(news, shutdown).await;
+    if let Some(client) = host.calls.client() {
+        client.close("the agent stops");
+        client.closed().await;
+    }
+    connector.abort();
+    host.close();
+    ended
+}
+
+struct Host {
+    clock: Clock,
+    fleet: Fleet,
+    driver: Driver,
+    calls: Calls,
+    specs: Specs,
+    overcommit: Overcommit,
+    /// Registrations not yet answered: the log is followed once there are none.
+    registering: usize,
+    follower: Option<Follower>,
+    /// The number of the last stream.
+    streams: u64,
+    reader: Reader,
+    news: mpsc::Sender<News>,
+}
+
+impl Host {
+    fn open(config: &AgentConfig, news: mpsc::Sender<News>) -> Result<Host, AgentError> {
+        let (driver, setups) = match &config.machines {
+            Machines::Real(spec) => driver::open_real(config, spec)?,
+            Machines::Simulated { prefix: _, specs } => driver::open_simulated(config, specs)?,
+        };
+        Ok(Host {
+            clock: Clock::start(),
+            fleet: Fleet::new(setups.into_iter().map(Agent::new).collect()),
+            driver,
+            calls: Calls::default(),
+            specs: Specs::default(),
+            overcommit: Overcommit::default(),
+            registering: 0,
+            follower: None,
+            streams: 0,
+            reader: Reader::default(),
+            news,
+        })
+    }
+
+    fn close(self) {
+        match self.driver {
+            Driver::Exec { exec, happened, records, .. } => {
+                drop((exec, happened));
+                records.close();
+            }
+            Driver::Simulated(_) => {}
+        }
+    }
+
+    async fn run(
+        &mut self,
+        mut news: mpsc::Receiver<News>,
+        shutdown: impl Future<Output = ()>,
+    ) -> Result<(), AgentError> {
+        tokio::pin!(shutdown);
+        loop {
+            self.act().await?;
+            let timeout = self.next_timeout();
+            tokio::select! {
+                () = &mut shutdown => return Ok(()),
+                Some(first) = news.recv() => {
+                    self.on_news(first)?;
+                    // What has come meanwhile is looked at together, so that its reports go out together.
+                    while let Ok(next) = news.try_recv() {
+                        self.on_news(next)?;
+                    }
+                }
+                first = self.calls.answer() => {
+                    self.on_answer(first)?;
+                    while let Some(next) = self.calls.try_answer() {
+                        self.on_answer(next)?;
+                    }
+                }
+                happened = self.driver.happened() => self.on_happened(happened)?,
+                () = sleep_until(timeout) => self.on_time(),
+            }
+        }
+    }
+
+    fn next_timeout(&self) -> Option<tokio::time::Instant> {
+        let driver = match &self.driver {
+            Driver::Exec { .. } => None,
+            Driver::Simulated(simulated) => simulated.next_timeout(),
+        };
+        let first = self.fleet.next_timeout().into_iter().chain(driver).min();
+        first.map(|at| self.clock.instant(at))
+    }
+
+    fn on_time(&mut self) {
+        let now = self.clock.now();
+        if let Driver::Simulated(simulated) = &mut self.driver {
+            while let Some((slot, input)) = simulated.ended(now) {
+                self.fleet.handle(now, slot, input);
+            }
+        }
+        self.fleet.wake(now);
+    }
+
+    /// Tells every machine the same.
+    fn tell_all(&mut self, input: Input<'_>) {
+        let now = self.clock.now();
+        for slot in 0..self.fleet.agents().len() {
+            self.fleet.handle(now, slot, input);
+        }
+    }
+
+    fn on_news(&mut self, news: News) -> Result<(), AgentError> {
+        match news {
+            News::Up(client) => {
+                self.calls.connected(client);
+                self.calls.make(Call::Status, Request::Status);
+            }
+            News::Down => {
+                self.calls.disconnected();
+                self.specs.clear();
+                self.follower = None;
+                self.registering = 0;
+                self.tell_all(Input::Disconnected);
+            }
+            News::Impossible(error) => return Err(error.into()),
+            News::Records(number, bytes) if self.is_followed(number) => self.read(&bytes),
+            News::StreamEnded(number, why) if self.is_followed(number) => {
+                tracing::info!(%why, "the stream of the log ended; it is followed again");
+                self.follow(true);
+            }
+            // Of a stream that was given up.
+            News::Records(..) | News::StreamEnded(..) => {}
+        }
+        Ok(())
+    }
+
+    fn is_followed(&self, number: u64) -> bool {
+        self.follower.as_ref().is_some_and(|follower| follower.number == number)
+    }
+
+    /// Follows the log from where the fleet is, or from a snapshot if it needs one.
+    fn follow(&mut self, again: bool) {
+        let Some(client) = self.calls.client() else { return };
+        let after = Some(self.fleet.seq()).filter(|at| at.0 > 0 && self.fleet.is_synced());
+        self.streams += 1;
+        self.reader = Reader::default();
+        self.follower = Some(Follower::start(client, after, self.streams, again, &self.news));
+    }
+
+    fn read(&mut self, bytes: &[u8]) {
+        let now = self.clock.now();
+        match self.reader.read(now, bytes, &mut self.fleet) {
+            Ok(aside) => {
+                // A snapshot from before what is known already says nothing: ask for a later one.
+                if aside.snapshot_ended && !self.fleet.is_synced() {
+                    self.follow(true);
+                }
+                if let Driver::Exec { exec, .. } = &self.driver
+                    && !aside.forgotten.is_empty()
+                {
+                    exec.forget_jobs(aside.forgotten);
+                }
+            }
+            Err(problem) => {
+                tracing::error!(%problem, "the stream of the log is unreadable; it is followed again");
+                self.follow(true);
+            }
+        }
+    }
+
+    fn on_happened(&mut self, happened: Option<Noticed>) -> Result<(), AgentError> {
+        let now = self.clock.now();
+        let input = match happened {
+            Some(Noticed::Process(Happened::Started(id))) => Input::Started(id),
+            Some(Noticed::Process(Happened::NotStarted(id, why))) => Input::NotStarted(id, why),
+            Some(Noticed::Process(Happened::Ended(id, exit))) => Input::Ended(id, exit),
+            Some(Noticed::Recorded(Progress { upto, failed: None })) => Input::Recorded { upto },
+            Some(Noticed::Recorded(Progress { upto: _, failed: Some(problem) })) => {
+                return Err(AgentError::RecordsLost(problem));
+            }
+            None => return Err(AgentError::RecordsLost("their writer stopped".to_owned())),
+        };
+        if let (Input::Ended(..) | Input::NotStarted(..), Driver::Exec { exec, .. }) =
+            (input, &mut self.driver)
+        {
+            exec.note_end();
+        }
+        self.fleet.handle(now, 0, input);
+        Ok(())
+    }
+
+    /// Does all that the fleet says.
+    async fn act(&mut self) -> Result<(), AgentError> {
+        while let Some((slot, output)) = self.fleet.poll() {
+            match output {
+                Output::Record { number, write } => self.record(slot, number, write).await?,
+                Output::Start(start) => self.start(slot, *start),
+                Output::Signal(id, signal) => match &self.driver {
+                    Driver::Exec { exec, .. } => exec.signal(id, signal),
+                    Driver::Simulated(simulated) => {
+                        self.fleet.handle(self.clock.now(), slot, simulated.signal(id, signal));
+                    }
+                },
+                Output::Register { spec, incarnation } => {
+                    self.registering += 1;
+                    let spec = (*spec).clone();
+                    self.calls.make(Call::Register { slot }, Request::RegisterMachine { spec, incarnation });
+                }
+                Output::FetchSpec { job, version } => self.fetch(slot, (job, version)),
+                Output::Report { machine, incarnation, first, reports } => {
+                    tracing::debug!(step = "report", slot, first, count = reports.len());
+                    let request = Request::Report { machine, incarnation, first, reports };
+                    self.calls.make(Call::Report { slot }, request);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn record(&mut self, slot: usize, number: u64, write: Write) -> Result<(), AgentError> {
+        match &self.driver {
+            Driver::Exec { records, progress, .. } => {
+                if !records.write(number, write).await {
+                    let failed = progress.borrow().failed.clone();
+                    return Err(AgentError::RecordsLost(failed.unwrap_or_default()));
+                }
+            }
+            Driver::Simulated(_) => {
+                self.fleet.handle(self.clock.now(), slot, Input::Recorded { upto: number })
+            }
+        }
+        Ok(())
+    }
+
+    fn start(&mut self, slot: usize, start: Start) {
+        match &mut self.driver {
+            Driver::Exec { exec, .. } => exec.start(start),
+            Driver::Simulated(simulated) => {
+                let now = self.clock.now();
+                let input = simulated.start(now, slot, &start);
+                self.fleet.handle(now, slot, input);
+            }
+        }
+    }
+
+    fn fetch(&mut self, slot: usize, (job, version): specs::Version) {
+        match self.specs.ask((job, version), slot) {
+            specs::Found::Here(spec) => {
+                self.fleet.handle(self.clock.now(), slot, Input::Spec { job, version, spec: &spec });
+            }
+            specs::Found::Fetch => {
+                self.calls.make(Call::Spec { job, version }, Request::GetSpec { job, version });
+            }
+            specs::Found::Coming => {}
+        }
+    }
+}
+
+async fn sleep_until(timeout: Option<tokio::time::Instant>) {
+    match timeout {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,102 @@
+//! What placements run on, where their records are, and how both are opened.
+
+use std::fs::{DirBuilder, File};
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use agent::{Found, Kept, Setup};
+use cell_state::machine::MachineSpec;
+use rustix::fs::{FlockOperation, flock};
+use tokio::sync::{mpsc, watch};
+
+use crate::config::{AgentConfig, AgentError};
+use crate::exec::{self, Exec, Happened, ShimProgram};
+use crate::records::{self, Progress, Records};
+use crate::simulated::Simulated;
+
+/// What placements run on, and where their records are.
+pub(super) enum Driver {
+    /// Processes, with records on disk.
+    Exec {
+        exec: Exec,
+        happened: mpsc::Receiver<Happened>,
+        records: Records,
+        progress: watch::Receiver<Progress>,
+        _lock: File,
+    },
+    /// Nothing, with no records: whatever is written is durable for as long as this process.
+    Simulated(Simulated),
+}
+
+/// Something a real machine noticed.
+pub(super) enum Noticed {
+    Process(Happened),
+    Recorded(Progress),
+}
+
+impl Driver {
+    /// The next thing that happened on a real machine; `None` when the records' writer is gone.
+    pub(super) async fn happened(&mut self) -> Option<Noticed> {
+        match self {
+            Driver::Exec { happened, progress, .. } => tokio::select! {
+                Some(happened) = happened.recv() => Some(Noticed::Process(happened)),
+                changed = progress.changed() => match changed {
+                    Ok(()) => Some(Noticed::Recorded(progress.borrow_and_update().clone())),
+                    Err(_) => None,
+                },
+            },
+            Driver::Simulated(_) => std::future::pending().await,
+        }
+    }
+}
+
+pub(super) fn open_real(
+    config: &AgentConfig,
+    spec: &MachineSpec,
+) -> Result<(Driver, Vec<Setup>), AgentError> {
+    let data = |source| AgentError::Data { path: config.data.clone(), source };
+    let lock = lock(&config.data).map_err(data)?;
+    let lock = lock.ok_or_else(|| AgentError::InUse { path: config.data.clone() })?;
+    let cell = &config.credentials.identity().cell;
+    let (records, kept) = Records::open(&config.data.join("records"), cell, records::draw)?;
+    let spec = Arc::new(spec.clone());
+    let shim = ShimProgram { path: config.shim.clone(), args: config.shim_args.clone() };
+    let (exec, found, happened) =
+        Exec::open(exec::root(&config.data), shim, Arc::clone(&spec)).map_err(data)?;
+    tell_found(&kept, &found);
+    let progress = records.progress();
+    let driver = Driver::Exec { exec, happened, records, progress, _lock: lock };
+    Ok((driver, vec![Setup { spec, kept, found }]))
+}
+
+fn tell_found(kept: &Kept, found: &[Found]) {
+    let running = found.iter().filter(|found| found.exit.is_none()).count();
+    tracing::info!(incarnation = kept.incarnation, records = kept.records.len(), running, "records opened");
+}
+
+pub(super) fn open_simulated(
+    config: &AgentConfig,
+    specs: &[MachineSpec],
+) -> Result<(Driver, Vec<Setup>), AgentError> {
+    let incarnation =
+        records::draw().map_err(|source| AgentError::Data { path: config.data.clone(), source })?;
+    let setup = |spec: &MachineSpec| Setup {
+        spec: Arc::new(spec.clone()),
+        kept: Kept::new(incarnation),
+        found: Vec::new(),
+    };
+    Ok((Driver::Simulated(Simulated::default()), specs.iter().map(setup).collect()))
+}
+
+/// Makes the data directory and locks it; `None` when another agent has it.
+fn lock(data: &Path) -> io::Result<Option<File>> {
+    DirBuilder::new().recursive(true).mode(0o700).create(data)?;
+    let file = File::create(data.join("lock"))?;
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(Some(file)),
+        Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}

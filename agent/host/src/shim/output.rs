@@ -1,0 +1,105 @@
+//! A task's output as files: a new one when the current is full, the oldest removed when there are too many.
+//!
+//! Each file is named after the offset of its first byte, counted from the task's first, so that a reader needs no
+//! other index and an offset stays right whatever was removed.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use crate::log_files as name;
+
+pub(super) struct Output {
+    dir: PathBuf,
+    stream: &'static str,
+    file: File,
+    /// Offsets of the first bytes of the files kept, the current one last.
+    starts: Vec<u64>,
+    offset: u64,
+    bytes_max: u64,
+    files_max: usize,
+}
+
+impl Output {
+    pub(super) fn create(
+        dir: &Path,
+        stream: &'static str,
+        bytes_max: u64,
+        files_max: u16,
+    ) -> io::Result<Output> {
+        Ok(Output {
+            dir: dir.to_owned(),
+            stream,
+            file: create(dir, stream, 0)?,
+            starts: vec![0],
+            offset: 0,
+            bytes_max: bytes_max.max(1),
+            files_max: usize::from(files_max.max(1)),
+        })
+    }
+
+    /// Appends output. What the disk doesn't take is dropped and not counted: a full disk must not stop a task.
+    pub(super) fn write(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            let start = *self.starts.last().expect("there is a current file");
+            let room = self.bytes_max - (self.offset - start);
+            if room == 0 {
+                if self.rotate().is_err() {
+                    return;
+                }
+                continue;
+            }
+            let piece = &bytes[..bytes.len().min(usize::try_from(room).unwrap_or(usize::MAX))];
+            match self.file.write(piece) {
+                Ok(written) if written > 0 => {
+                    self.offset += written as u64;
+                    bytes = &bytes[written..];
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Ok(_) | Err(_) => return,
+            }
+        }
+    }
+
+    fn rotate(&mut self) -> io::Result<()> {
+        self.file = create(&self.dir, self.stream, self.offset)?;
+        self.starts.push(self.offset);
+        while self.starts.len() > self.files_max {
+            let oldest = self.starts.remove(0);
+            // One that can't be removed is only a file too many.
+            let _ = fs::remove_file(self.dir.join(name::of(self.stream, oldest)));
+        }
+        Ok(())
+    }
+}
+
+fn create(dir: &Path, stream: &str, offset: u64) -> io::Result<File> {
+    let path = dir.join(name::of(stream, offset));
+    OpenOptions::new().append(true).create(true).mode(0o600).open(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn output_is_cut_into_files_named_by_offset_and_the_oldest_go() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut output = Output::create(dir.path(), "stdout", 10, 3).unwrap();
+        let text: Vec<u8> = (0..47u8).collect();
+        for piece in text.chunks(7) {
+            output.write(piece);
+        }
+        let mut names: Vec<_> = fs::read_dir(dir.path())
+            .unwrap()
+            .map(|e| e.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        assert_eq!(names, [20, 30, 40].map(|offset| name::of("stdout", offset)));
+        let kept: Vec<u8> = names.iter().flat_map(|name| fs::read(dir.path().join(name)).unwrap()).collect();
+        assert_eq!(kept, text[20..]);
+        assert_eq!(name::offset(&names[0], "stdout"), Some(20));
+        assert_eq!(name::offset(&names[0], "stderr"), None);
+    }
+}
