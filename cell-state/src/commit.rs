@@ -258,8 +258,8 @@ impl Judge<'_> {
     fn conflict(&self, task: Option<TaskId>, machine: Option<MachineId>, kind: ConflictKind) -> Conflict {
         let placed_by = || task.and_then(|id| self.cell.task(id)).and_then(|t| t.placed_by);
         let changed_by = || {
-            let changed = machine.filter(|m| self.changed_since_basis(*m).is_some());
-            changed.and_then(|m| self.cell.machine(m)).and_then(|m| m.changed_by)
+            let last = machine.and_then(|m| self.cell.machine(m)).and_then(|m| m.changed_by);
+            last.filter(|(seq, _)| *seq > self.txn.basis).map(|(_, txn)| txn)
         };
         let winner = match &kind {
             ConflictKind::TaskState(TaskState::Placed | TaskState::Running) | ConflictKind::Epoch { .. } => {
@@ -267,6 +267,7 @@ impl Judge<'_> {
             }
             // No transaction changes what a machine is, only what it holds.
             ConflictKind::Misfit(Misfit::State(_) | Misfit::Constraint(_)) => None,
+            ConflictKind::Misfit(Misfit::SameJob(other)) => self.cell.task(*other).and_then(|t| t.placed_by),
             ConflictKind::Misfit(_)
             | ConflictKind::Changed { .. }
             | ConflictKind::Victim(_)

@@ -194,8 +194,8 @@ pub struct Machine {
     pub load: Load,
     /// The last entry that changed its state or its load.
     pub version: Seq,
-    /// The transaction in that entry, if it was one.
-    pub changed_by: Option<TxnId>,
+    /// The last transaction that changed its load, and its entry: who is named to the loser of a race for it.
+    pub changed_by: Option<(Seq, TxnId)>,
     /// Which life of its agent's records this is: a new number means that the agent has lost them.
     pub incarnation: u64,
     /// The number of the last report applied of this incarnation.

@@ -109,7 +109,7 @@ struct MetaPage {
 struct MachinePage {
     state: MachineState,
     version: Seq,
-    changed_by: Option<TxnId>,
+    changed_by: Option<(Seq, TxnId)>,
     incarnation: u64,
     reports_seen: u64,
     grants: Vec<(TaskId, Grant)>,

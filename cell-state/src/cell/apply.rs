@@ -72,7 +72,6 @@ impl Cell {
             for machine in &mut self.machines {
                 machine.limit = config.overcommit.limit(&machine.spec.capacity);
                 machine.version = self.seq;
-                machine.changed_by = None;
                 self.stale.insert(PageKey::of_machine(machine.id));
             }
         }
@@ -264,11 +263,13 @@ impl Cell {
         }
     }
 
-    /// Notes that a machine's state or load changed in this entry.
+    /// Notes that a machine's state or load changed in this entry, by a transaction or otherwise.
     pub(super) fn touch(&mut self, id: MachineId, by: Option<crate::ids::TxnId>) {
         let machine = &mut self.machines[id.index()];
         machine.version = self.seq;
-        machine.changed_by = by;
+        if let Some(txn) = by {
+            machine.changed_by = Some((self.seq, txn));
+        }
         self.stale.insert(PageKey::of_machine(id));
     }
 }
