@@ -27,12 +27,18 @@ pub(crate) fn cpu(amount: u64) -> Resources {
     Resources::cpu_memory(amount, amount)
 }
 
+/// A running server, and what stops it.
+struct Serving {
+    stop: oneshot::Sender<()>,
+    thread: JoinHandle<Result<(), ServerError>>,
+}
+
 /// The cell.
 pub(crate) struct LiveCell {
     dir: TempDir,
     authority: Authority,
     address: SocketAddr,
-    server: Option<(oneshot::Sender<()>, JoinHandle<Result<(), ServerError>>)>,
+    server: Option<Serving>,
     settings: fn(ServerConfig) -> ServerConfig,
 }
 
@@ -80,15 +86,15 @@ impl LiveCell {
         let config = (self.settings)(ServerConfig { down_after: Duration::from_secs(600), ..config });
         let (stop, stopped) = oneshot::channel();
         let (ready, address) = oneshot::channel();
-        let server = std::thread::spawn(move || {
+        let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             let runtime = runtime.expect("a runtime");
             runtime.block_on(cell_server::run(config, async { drop(stopped.await) }, |address| {
-                drop(ready.send(address))
+                ready.send(address).expect("the test waits for it");
             }))
         });
         self.address = address.await.expect("the server starts");
-        self.server = Some((stop, server));
+        self.server = Some(Serving { stop, thread });
     }
 
     /// Stops the server and starts it again on the same data and address.
@@ -103,9 +109,9 @@ impl LiveCell {
     }
 
     async fn halt(&mut self) {
-        let (stop, server) = self.server.take().expect("it is running");
+        let Serving { stop, thread } = self.server.take().expect("it is running");
         stop.send(()).expect("it is running");
-        let ended = tokio::task::spawn_blocking(|| server.join()).await.expect("the wait is not cancelled");
+        let ended = tokio::task::spawn_blocking(|| thread.join()).await.expect("the wait is not cancelled");
         ended.expect("the server does not panic").expect("the server stops cleanly");
     }
 
