@@ -15,7 +15,7 @@ use super::connect::OutputArgs;
 
 First a small cell runs a job of 200 real tasks and their results are checked. Then a cell of 12,477 simulated
 machines is filled by three competing schedulers. Every part is a process of its own; they talk QUIC with mutual TLS.
-Takes less than two minutes on two cores. docs/demo.md says what is shown and where to get the trace.
+Takes about 40 seconds on two cores. docs/demo.md says what is shown and where to get the trace.
 Exit codes: 0 every check passed; 1 a check failed, or an error.")]
 pub(crate) struct DemoArgs {
     /// The directory of Google's cluster trace of 2011 [default: a synthetic load like it]
@@ -59,7 +59,7 @@ pub(crate) enum DemoPart {
 
 Starts a server, one scheduler and an agent that plays the machines, places the tasks, and measures: memory of the
 server and of the scheduler's copy, a first full copy, the checkpoint, and a restart of the server after a kill.
-With the defaults it needs about 3 GiB of memory and a few minutes.")]
+With the defaults it takes less than a minute and 1.5 GiB of memory.")]
 pub(crate) struct ScaleArgs {
     /// How many machines
     #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
