@@ -64,7 +64,9 @@ impl Agent {
             }
         };
         let credentials = Credentials::load(&pki, Role::Agent, &name)?;
-        let (data, further, stop_with_stdin) = (args.data, args.resource, args.connect.stop_with_stdin);
+        // Shims and tasks have working directories of their own.
+        let data = std::path::absolute(&args.data).map_err(|e| Failure::read(&args.data, e))?;
+        let (further, stop_with_stdin) = (args.resource, args.connect.stop_with_stdin);
         Ok(Agent { server, credentials, data, machines, further, stop_with_stdin, log: args.log })
     }
 }
@@ -94,7 +96,7 @@ pub(crate) fn run(agent: Agent) -> Result<Ended, Failure> {
         agent_host::run(config, stop).await?;
         if orphaned.load(Ordering::Acquire) {
             // The cell was for trying, and whoever tried it was killed: nobody will ever come back for the tasks.
-            stray_tasks::kill(&data.canonicalize().unwrap_or(data)).await;
+            stray_tasks::kill(&data).await;
         }
         Ok(Ended::Well)
     })

@@ -72,8 +72,15 @@ async fn wait_until_placed(server: &mut Asker, job: &str, task: TaskId) -> Resul
         let position = position(server, job, task).await?;
         let (_, view) = server.job(None, job, position, 1).await?;
         let Some(row) = view.tasks.first() else { return Ok(()) };
-        if row.task.epoch > 0 && row.task.state != TaskState::Placed {
-            return Ok(());
+        match row.task.state {
+            TaskState::Placed => {}
+            TaskState::Pending if row.task.epoch == 0 => {}
+            TaskState::Pending
+            | TaskState::Running
+            | TaskState::Stopping(_)
+            | TaskState::Completed
+            | TaskState::Failed
+            | TaskState::Stopped => return Ok(()),
         }
         if !told {
             crate::show::say("ohm: the task has not been started yet; waiting");
