@@ -1,6 +1,7 @@
 //! What would happen if a job were submitted now: the very policy, run on a copy, with nothing sent anywhere.
 
 use cell_state::admit::{Admitted, Answer, Command, Rejection, admit};
+use cell_state::commit::{Judged, judge};
 use cell_state::event::Event;
 use cell_state::job::{Job, JobSpec};
 use cell_state::overlay::Overlay;
@@ -68,7 +69,6 @@ pub fn preview(
     let Answer::Job { job, version, changed } = answer else {
         unreachable!("submitting a job is answered with its number and version, not {answer:?}")
     };
-    let cell: &Cell = cell;
     let live_after = cell.job(job).map(live_tasks).unwrap_or_default();
     let stopping = live_before.into_iter().filter(|task| !live_after.contains(task)).collect();
     let mut rng = Rng::seed_from_u64(seed);
@@ -77,7 +77,13 @@ pub fn preview(
     let placements: Vec<Placement> = transactions.iter().flat_map(|txn| placements(cell, txn)).collect();
     let pending = cell.job(job).map_or(0, |job| job.counts().pending);
     let unplaced = pending - placements.len() as u32;
-    let why = if unplaced > 0 { explain(cell, job, now, None) } else { None };
+    // What the rest lacks is what the placements leave, so they are committed to the copy first.
+    let why = if unplaced > 0 {
+        commit_all(cell, job, now, &transactions);
+        explain(cell, job, now, None)
+    } else {
+        None
+    };
     Ok(Preview { job, version, changed, placements, stopping, unplaced, why, transactions })
 }
 
@@ -112,6 +118,20 @@ fn plan_all(
         }
     }
     transactions
+}
+
+/// Commits the plan to the copy, as the server would.
+fn commit_all(cell: &mut Cell, job: JobId, time: Time, transactions: &[Transaction]) {
+    let Some(scheduler) = cell.job(job).map(|job| job.spec().scheduler.clone()) else { return };
+    let session = cell.sessions().next();
+    let opened = Event::SessionOpened { session, scheduler, instance: u64::MAX, time };
+    cell.apply(cell.seq().next(), &opened);
+    for txn in transactions {
+        let own = Transaction { id: TxnId { session, number: txn.id.number }, ..txn.clone() };
+        if let Ok(Judged::New(committed)) = judge(cell, time, &own) {
+            cell.apply(cell.seq().next(), &Event::Committed(committed));
+        }
+    }
 }
 
 fn placements(cell: &Cell, txn: &Transaction) -> Vec<Placement> {
