@@ -314,7 +314,7 @@ pub enum Refusal {
     #[error("the server is busy; try again")]
     Busy,
     /// The role may not do this.
-    #[error("a {role} may not {what}; see docs/protocol.md for the permission table")]
+    #[error("role {role} may not {what}; see docs/protocol.md for the permission table")]
     NotPermitted {
         /// The sender's role.
         role: String,
