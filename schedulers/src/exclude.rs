@@ -58,6 +58,11 @@ impl Exclusions {
         self.by_machine.clear();
     }
 
+    /// True when a machine is avoided only until the copy has caught up: waiting a moment may be all that is needed.
+    pub fn will_pass(&self) -> bool {
+        self.by_machine.values().any(|until| matches!(until, Until::Copy(_)))
+    }
+
     /// True when no machine is avoided.
     pub fn is_empty(&self) -> bool {
         self.by_machine.is_empty()

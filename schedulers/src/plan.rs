@@ -198,6 +198,12 @@ impl<'a> Plan<'a> {
             || (self.terms.detection == Detection::Version && crowded())
     }
 
+    /// True when machines are avoided that will do again in a moment: nobody should have to go for a task before then.
+    pub fn avoids_for_a_moment(&self) -> bool {
+        let crowded = || self.crowded.is_some_and(|machines| !machines.is_empty());
+        self.exclusions.will_pass() || (self.terms.detection == Detection::Version && crowded())
+    }
+
     /// Machines something is planned on, in this plan or one in flight; a machine may come up more than once.
     pub fn planned_on(&self) -> impl Iterator<Item = MachineId> {
         self.overlay.placements().map(|(_, machine)| machine)

@@ -32,7 +32,8 @@ impl Hunt {
     /// Plans a task on the cheapest of the first machines found where victims make it fit, among the machines that
     /// `may_use` lets pass. False when none was found.
     pub fn place(&mut self, plan: &mut Plan<'_>, task: TaskId, may_use: impl Fn(&Machine) -> bool) -> bool {
-        if plan.band() == Band::Free || plan.is_full() || plan.hopeless().contains(&task.group) {
+        let hopeless = plan.is_full() || plan.hopeless().contains(&task.group);
+        if plan.band() == Band::Free || hopeless || plan.avoids_for_a_moment() {
             return false;
         }
         let mut found: Vec<(Cost, &Machine, Vec<TaskId>)> = Vec::new();

@@ -179,6 +179,12 @@ fn coarse_detection_keeps_off_machines_with_work_in_flight() {
     let mut pair = Pair::new("batch", |settings| Settings { terms, ..settings });
     pair.server.machine("m0", cpu(1_000));
     pair.server.machine("m1", cpu(1_000));
+    // What fills the third, of a lower band, need not go only because the others are busy for a moment.
+    pair.server.machine("m2", cpu(200));
+    let mut low = simulated_job("low", "s", 2, cpu(100));
+    low.priority = 0;
+    let low = pair.server.job(low);
+    pair.server.place(built_in("batch").unwrap().as_mut(), low);
     for _ in 0..3 {
         pair.job(1, 100);
     }
