@@ -1,4 +1,5 @@
-//! Reports on their way to the cell: numbered without gaps, sent in order, one message at a time, kept until acknowledged.
+//! Reports on their way to the cell: numbered without gaps, sent in order, one message at a time, kept until
+//! acknowledged. Step 11 (report) of a placement's life.
 //!
 //! Step 11 (report) of a placement's life.
 //!

@@ -195,6 +195,25 @@ fn a_process_nobody_has_assigned_here_is_stopped() {
 }
 
 #[test]
+fn an_intent_without_process_and_result_is_unseen_and_never_started() {
+    let intent = Intent {
+        id: id(0),
+        version: 1,
+        resources: Resources::cpu_memory(1, 1),
+        grant: Grant::default(),
+        stop_grace_us: 0,
+    };
+    let mut kept = Kept::new(7);
+    kept.apply(&Write::Intent(Box::new(intent)));
+    let mut agent = online(kept, Vec::new());
+    agent.handle(T0, Input::Snapshot { at: Seq(1), assigned: &[assigned(0, TaskState::Placed)] });
+    agent.handle(T0, Input::Spec { job: JobId(0), version: 1, spec: &spec(1) });
+    let outputs = drain(&mut agent);
+    assert_eq!(reports(&outputs), [Seen::Ended(Exit::Unseen)]);
+    assert!(!outputs.iter().any(|o| matches!(o, Output::Start(_))));
+}
+
+#[test]
 fn a_start_the_cell_saw_and_the_records_did_not_is_not_repeated() {
     let mut agent = online(Kept::new(7), Vec::new());
     agent.handle(T0, Input::Snapshot { at: Seq(1), assigned: &[assigned(0, TaskState::Running)] });

@@ -32,11 +32,11 @@ pub async fn run(config: AgentConfig, shutdown: impl Future<Output = ()>) -> Res
     let mut host = Host::open(&config, news_of.clone())?;
     let connector = tokio::spawn(connector::connect(config, news_of));
     let ended = host.run(news, shutdown).await;
+    connector.abort();
     if let Some(client) = host.calls.client() {
         client.close("the agent stops");
         client.closed().await;
     }
-    connector.abort();
     host.close();
     ended
 }
@@ -148,6 +148,8 @@ impl Host {
     fn on_news(&mut self, news: News) -> Result<(), AgentError> {
         match news {
             News::Up(client) => {
+                // What was asked for without a connection was asked of nobody.
+                self.specs.clear();
                 self.calls.connected(client);
                 self.calls.make(Call::Status, Request::Status);
             }
