@@ -277,6 +277,27 @@ impl Counts {
     }
 }
 
+impl fmt::Display for Counts {
+    /// Only the states that tasks are in: `2 pending, 3 running`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let states = [
+            ("pending", self.pending),
+            ("placed", self.placed),
+            ("running", self.running),
+            ("stopping", self.stopping),
+            ("completed", self.completed),
+            ("failed", self.failed),
+            ("stopped", self.stopped),
+        ];
+        let mut separator = "";
+        for (state, count) in states.into_iter().filter(|(_, count)| *count > 0) {
+            write!(f, "{separator}{count} {state}")?;
+            separator = ", ";
+        }
+        if separator.is_empty() { f.write_str("no tasks") } else { Ok(()) }
+    }
+}
+
 impl Job {
     /// The version new placements use.
     pub fn current(&self) -> &JobVersion {

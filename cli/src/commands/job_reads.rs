@@ -37,17 +37,6 @@ pub(crate) fn describe(job: &JobView, wide: bool) -> String {
     let (row, now) = (&job.row, text::now());
     let counts = &row.counts;
     let wanted = if row.desired == Desired::Stop { 0 } else { row.wanted };
-    let states = [
-        ("pending", counts.pending),
-        ("placed", counts.placed),
-        ("running", counts.running),
-        ("stopping", counts.stopping),
-        ("completed", counts.completed),
-        ("failed", counts.failed),
-        ("stopped", counts.stopped),
-    ];
-    let states: Vec<String> =
-        states.iter().filter(|(_, n)| *n > 0).map(|(s, n)| format!("{n} {s}")).collect();
     let mut out = facts(&[
         ("Job", format!("{} ({})", row.name, row.id)),
         ("Kind", format!("{}, priority {}, team {}", text::kind(row.kind), row.priority, row.team)),
@@ -58,7 +47,7 @@ pub(crate) fn describe(job: &JobView, wide: bool) -> String {
             "Desired",
             format!("{}, {}", text::desired(row.desired), text::counted(wanted.into(), "task", "tasks")),
         ),
-        ("Status", format!("{}: {}", text::status(row.desired, counts).0, states.join(", "))),
+        ("Status", format!("{}: {}", text::status(row.desired, counts).0, counts)),
     ]);
     let groups: Vec<(&str, u32)> = job.spec.groups.iter().map(|g| (g.name.as_str(), g.count)).collect();
     out.push_str("\n\n");

@@ -2,7 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use cell_state::job::Counts;
 use cell_state::task::TaskState;
 use transport::bounds::ROWS_MAX;
 use transport::view::JobView;
@@ -77,26 +76,11 @@ pub(crate) async fn run(wanted: JobRun) -> Result<Ended, Failure> {
     let (at, job) = server.job(None, &name, 0, 0).await?;
     if wanted.output.output == Format::Table || wanted.output.output == Format::Wide {
         let (status, _) = text::status(job.row.desired, &job.row.counts);
-        show::print(&format!("{name} version {version}: {status}, {}", in_words(&job.row.counts)))?;
+        show::print(&format!("{name} version {version}: {status}, {}", job.row.counts))?;
     } else {
         show::one(wanted.output.output, &name, &json::job_view(at, &job, &schema), |_| String::new())?;
     }
     Ok(ended)
-}
-
-fn in_words(counts: &Counts) -> String {
-    let states = [
-        ("pending", counts.pending),
-        ("placed", counts.placed),
-        ("running", counts.running),
-        ("stopping", counts.stopping),
-        ("completed", counts.completed),
-        ("failed", counts.failed),
-        ("stopped", counts.stopped),
-    ];
-    let states: Vec<String> =
-        states.iter().filter(|(_, n)| *n > 0).map(|(s, n)| format!("{n} {s}")).collect();
-    if states.is_empty() { "no tasks".to_owned() } else { states.join(", ") }
 }
 
 /// Watches until no task waits for its first placement.
@@ -140,7 +124,7 @@ async fn watch_ending(server: &mut Asker, name: &str, timeout: Duration) -> Resu
         let job = look(server, name).await?;
         let counts = job.row.counts;
         if told != Some(counts) {
-            show::say(&format!("{name}: {}", in_words(&counts)));
+            show::say(&format!("{name}: {counts}"));
             told = Some(counts);
         }
         if counts.pending == 0 && counts.live() == 0 {
