@@ -39,11 +39,11 @@ pub const WRITES_MAX: usize = 4_096;
 /// Bytes of memory for the records' cache: a record has about 100 bytes.
 pub const RECORDS_CACHE_BYTES: u64 = 8 << 20;
 
-/// How long the records' lock may be held by what the same process had open before.
-pub const RECORDS_LOCK_WAIT: Duration = Duration::from_secs(5);
+/// How long the locks of the data directory may be held by an agent that is gone but not yet cleared away.
+pub const LOCK_WAIT: Duration = Duration::from_secs(5);
 
-/// The pause between two attempts to take that lock.
-pub const RECORDS_LOCK_AGAIN: Duration = Duration::from_millis(20);
+/// The pause between two attempts to take a lock.
+pub const LOCK_AGAIN: Duration = Duration::from_millis(20);
 
 /// How often a process is looked at where the kernel can't tell when it ends.
 pub const WATCH_EVERY: Duration = Duration::from_millis(200);

@@ -26,7 +26,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::{mpsc, watch};
 
-use crate::bounds::{RECORDS_CACHE_BYTES, RECORDS_LOCK_AGAIN, RECORDS_LOCK_WAIT, WRITES_MAX};
+use crate::bounds::{LOCK_AGAIN, LOCK_WAIT, RECORDS_CACHE_BYTES, WRITES_MAX};
 
 /// The version of the encoding of values that this build writes and reads.
 const FORMAT: u8 = 1;
@@ -235,13 +235,13 @@ impl From<DecodeError> for Unreadable {
 /// Opens the database. sled lets go of its lock a moment after the last handle is dropped.
 fn open(dir: &Path) -> Result<sled::Db, Unreadable> {
     let config = sled::Config::default().path(dir).cache_capacity(RECORDS_CACHE_BYTES).flush_every_ms(None);
-    let patience = Instant::now() + RECORDS_LOCK_WAIT;
+    let patience = Instant::now() + LOCK_WAIT;
     loop {
         match config.open() {
             Err(error)
                 if Instant::now() < patience && error.to_string().contains("could not acquire lock") =>
             {
-                thread::sleep(RECORDS_LOCK_AGAIN);
+                thread::sleep(LOCK_AGAIN);
             }
             opened => return Ok(opened?),
         }

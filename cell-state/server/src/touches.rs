@@ -8,6 +8,10 @@ use cell_state::{Cell, JobId, MachineId, TaskId};
 /// more than once.
 pub(crate) fn machines(cell: &Cell, event: &Event, out: &mut Vec<MachineId>) {
     match event {
+        // Agents ask the fit rule too, and over-commit is part of it.
+        Event::Configured { config } if config.overcommit != cell.config().overcommit => {
+            out.extend(cell.machines().iter().map(|machine| machine.id));
+        }
         Event::Configured { .. } | Event::QuotaSet { .. } => {}
         Event::SessionOpened { .. } | Event::SessionEnded { .. } => {}
         // The agent said so itself.

@@ -5,12 +5,15 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use agent::{Found, Kept, Setup};
 use cell_state::machine::MachineSpec;
 use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 use tokio::sync::{mpsc, watch};
 
+use crate::bounds::{LOCK_AGAIN, LOCK_WAIT};
 use crate::config::{AgentConfig, AgentError};
 use crate::exec::{self, Exec, Happened, ShimProgram};
 use crate::records::{self, Progress, Records};
@@ -57,7 +60,7 @@ pub(super) fn open_real(
     spec: &MachineSpec,
 ) -> Result<(Driver, Vec<Setup>), AgentError> {
     let data = |source| AgentError::Data { path: config.data.clone(), source };
-    let lock = lock(&config.data).map_err(data)?;
+    let lock = lock(&config.data, LOCK_WAIT).map_err(data)?;
     let lock = lock.ok_or_else(|| AgentError::InUse { path: config.data.clone() })?;
     let cell = &config.credentials.identity().cell;
     let (records, kept) = Records::open(&config.data.join("records"), cell, records::draw)?;
@@ -90,13 +93,34 @@ pub(super) fn open_simulated(
     Ok((Driver::Simulated(Simulated::default()), specs.iter().map(setup).collect()))
 }
 
-/// Makes the data directory and locks it; `None` when another agent has it.
-fn lock(data: &Path) -> io::Result<Option<File>> {
+/// Makes the data directory and locks it; `None` when another agent has it all that time.
+fn lock(data: &Path, patience: Duration) -> io::Result<Option<File>> {
     DirBuilder::new().recursive(true).mode(0o700).create(data)?;
     let file = File::create(data.join("lock"))?;
-    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(Some(file)),
-        Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
-        Err(error) => Err(error.into()),
+    let until = Instant::now() + patience;
+    loop {
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(Some(file)),
+            Err(Errno::WOULDBLOCK) if Instant::now() >= until => return Ok(None),
+            // Held, or interrupted while asking.
+            Err(Errno::WOULDBLOCK | Errno::INTR) => std::thread::sleep(LOCK_AGAIN),
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_data_directory_has_one_agent_at_a_time() {
+        let root = tempfile::tempdir().unwrap();
+        let data = root.path().join("new/data");
+        let first = lock(&data, Duration::ZERO).unwrap();
+        assert!(first.is_some());
+        assert!(lock(&data, Duration::ZERO).unwrap().is_none());
+        drop(first);
+        assert!(lock(&data, LOCK_WAIT).unwrap().is_some());
     }
 }
