@@ -4,6 +4,8 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
+use serde_json::Value;
+
 use crate::source;
 
 /// The path of `ohm`. Building it costs nothing when `cargo test --workspace` just did.
@@ -18,17 +20,27 @@ pub fn ohm() -> &'static PathBuf {
 }
 
 fn build() -> PathBuf {
-    let profile = if cfg!(debug_assertions) { "test" } else { "release" };
-    let output = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
-        .args(["build", "--package", "ohm", "--profile", profile, "--message-format", "json"])
-        .current_dir(source::root())
-        .stderr(Stdio::inherit())
-        .output()
-        .expect("cargo can be started");
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    // As a part of the tests of the whole workspace, so that nothing of `cargo test --workspace` is built twice: the
+    // binary is what this integration test of its package stands on.
+    command.args(["test", "--workspace", "--no-run", "--test", "help", "--message-format", "json"]);
+    if !cfg!(debug_assertions) {
+        command.arg("--release");
+    }
+    // What cargo tells a test about its package would tell build scripts that something has changed.
+    for (key, _) in std::env::vars_os() {
+        let word = key.to_string_lossy();
+        let of_package = ["CARGO_MANIFEST_", "CARGO_PKG_", "CARGO_BIN_", "CARGO_CRATE_", "CARGO_PRIMARY_"];
+        if of_package.iter().any(|start| word.starts_with(start)) || word == "LD_LIBRARY_PATH" {
+            command.env_remove(key);
+        }
+    }
+    let output = command.current_dir(source::root()).stderr(Stdio::inherit()).output();
+    let output = output.expect("cargo can be started");
     assert!(output.status.success(), "cargo could not build ohm");
     let text = String::from_utf8_lossy(&output.stdout);
-    let artifacts = text.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
-    let mut executables = artifacts.filter_map(|a| a["executable"].as_str().map(PathBuf::from));
-    let ohm = executables.find(|path| path.file_stem().is_some_and(|stem| stem == "ohm"));
-    ohm.expect("cargo built ohm and says where")
+    let mut artifacts = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let ohm = artifacts.find(|a| a["target"]["name"] == "ohm" && a["profile"]["test"] == false);
+    let path = ohm.and_then(|artifact| artifact["executable"].as_str().map(PathBuf::from));
+    path.expect("cargo built ohm and says where")
 }

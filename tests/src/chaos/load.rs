@@ -41,7 +41,7 @@ impl Load {
         let starts = cell.path(STARTS).display().to_string();
         let operator = Submitter {
             address: cell.address(),
-            credentials: cell.issue(Role::Operator, "load"),
+            credentials: cell.issue(Role::Operator, "admin"),
             client: None,
             acknowledged: BTreeMap::new(),
         };
@@ -149,8 +149,8 @@ async fn place_own(
 fn job(name: &str, scheduler: &str, count: u32, starts: &str, naps_ms: u32) -> JobSpec {
     // The first start of every seventh task fails, so that restarts are part of the load.
     let script = format!(
-        "echo \"$OHM_JOB $OHM_TASK $OHM_EPOCH\" >> {starts}; sleep {}.{:03}; \
-         test $(( $OHM_TASK_INDEX % 7 )) -ne 6 -o \"$OHM_EPOCH\" -gt 1",
+        "echo \"$OHM_JOB $OHM_INDEX $OHM_EPOCH\" >> {starts}; sleep {}.{:03}; \
+         test $(( $OHM_INDEX % 7 )) -ne 6 -o \"$OHM_EPOCH\" -gt 1",
         naps_ms / 1_000,
         naps_ms % 1_000
     );

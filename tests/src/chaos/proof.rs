@@ -35,7 +35,7 @@ pub(super) fn wait_until_all_is_over(cell: &TestCell, jobs: &Acknowledged) {
 
 /// The seq of the healed cell; nothing happens any more but reports that are on their way.
 pub(super) fn last_seq(runtime: &Runtime, cell: &TestCell) -> u64 {
-    let operator = cell.issue(Role::Operator, "load");
+    let operator = cell.issue(Role::Operator, "admin");
     runtime.block_on(async { wait_status(cell.address(), &operator).await.seq.0 })
 }
 
@@ -86,8 +86,15 @@ pub(super) fn sound(cell: &mut TestCell, witness: &mut Witness) {
     let seq = witness.seq().0;
     let at = cell.json(&["state", "--at", &seq.to_string()]);
     assert_eq!(at["hash"], witness.cell().hash().to_string(), "at {seq}");
-    let status = cell.json(&["status"]);
-    assert_eq!(status["divergences"], 0, "schedulers made plans that were wrong when they were made");
+    // The test's own scheduler places blindly, so its plans may be wrong when they are made; nobody else's are.
+    let attempts = cell.json(&["txn", "list", "--conflicts", "--limit", "1000"]);
+    for attempt in attempts.as_array().expect("a list").iter().filter(|a| a["scheduler"] != "probe") {
+        let mut outcomes = attempt["outcomes"].as_array().expect("a list").iter();
+        assert!(
+            outcomes.all(|o| o["divergence"] != true),
+            "a plan that was wrong when it was made: {attempt}"
+        );
+    }
     for scheduler in cell.json(&["scheduler", "list"]).as_array().expect("a list") {
         assert!(scheduler["hash_mismatches"].as_u64().unwrap_or(0) == 0, "{scheduler}");
     }

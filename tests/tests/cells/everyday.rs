@@ -24,7 +24,7 @@ fn job(name: &str, count: u32, script: &str) -> String {
 #[test]
 fn a_job_runs_and_its_life_can_be_followed() {
     let cell = cell(&["m1", "m2"]);
-    cell.write("hello.toml", &job("hello", 3, "echo hello from $OHM_TASK_INDEX; echo oops >&2"));
+    cell.write("hello.toml", &job("hello", 3, "echo hello from $OHM_INDEX; echo oops >&2"));
     cell.run(&["job", "check", "hello.toml"]);
     let planned = cell.ohm(&["job", "plan", "hello.toml"]);
     assert_eq!(planned.status.code(), Some(2), "{}", text(&planned.stderr));
