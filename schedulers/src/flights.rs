@@ -70,6 +70,11 @@ impl Flights {
         self.by_number.keys().copied().collect()
     }
 
+    /// The numbers of those that were judged, and whose entries the copy doesn't show yet.
+    pub(crate) fn judged_numbers(&self) -> Vec<u64> {
+        self.settling.iter().map(|(_, number)| *number).collect()
+    }
+
     /// A transaction without an answer, with its job.
     pub(crate) fn waiting_for(&self, number: u64) -> Option<(JobId, Arc<Transaction>)> {
         self.by_number.get(&number).filter(|f| f.judged.is_none()).map(|f| (f.job, f.txn.clone()))

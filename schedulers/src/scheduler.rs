@@ -95,12 +95,17 @@ impl Scheduler {
     }
 
     /// The server has opened or resumed the session of this process. Transactions of another session are given up:
-    /// the server has forgotten that one.
+    /// the server has forgotten that one. A server that lost its data begins a new log, and may give the new session
+    /// the old one's number: it then remembers no transaction, so what was judged before is void.
     pub fn opened(&mut self, cell: &Cell, session: SessionId, last_number: u64) {
         if self.session.is_some_and(|known| known != session) {
             self.flights.numbers().into_iter().for_each(|number| self.land(cell, number));
             self.last_number = 0;
+        } else if last_number == 0 {
+            self.flights.judged_numbers().into_iter().for_each(|number| self.land(cell, number));
         }
+        // How far the server is shows anew, and may be less than it was.
+        self.server_at = Seq(0);
         self.session = Some(session);
         self.last_number = self.last_number.max(last_number);
     }

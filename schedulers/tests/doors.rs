@@ -120,6 +120,27 @@ fn a_busy_server_gets_the_same_tasks_again_after_a_pause_under_a_new_number() {
 }
 
 #[test]
+fn a_server_that_lost_its_data_is_scheduled_for_like_a_new_one() {
+    let mut pair = Pair::new("batch", |settings| Settings { lag_max: 5, ..settings });
+    pair.server.machine("m0", cpu(1_000));
+    pair.job(2, 100);
+    let judged = pair.decide().unwrap();
+    let far = Verdict { at: Seq(1_000), outcomes: vec![Outcome::Aborted; 2], failed_assertion: None };
+    pair.answer(&judged, Answer::Verdict(far));
+
+    // The new log has not come as far as the old one, and numbers sessions and jobs from 0 again.
+    pair.server = Sandbox::new(1);
+    let session = pair.server.session("s");
+    assert_eq!(session, pair.session);
+    pair.scheduler.opened(&pair.copy, session, 0);
+    pair.server.machine("m0", cpu(1_000));
+    pair.job(2, 100);
+    let txn = pair.decide().expect("neither the old lag nor the old plan is in the way");
+    assert_eq!((txn.ops.len(), txn.id.number), (2, 2));
+    assert!(pair.commit(&txn).outcomes.iter().all(Outcome::is_accepted));
+}
+
+#[test]
 fn nothing_is_decided_on_a_copy_that_is_too_far_behind() {
     let mut pair = Pair::new("batch", |settings| Settings { lag_max: 5, ..settings });
     pair.server.machine("m0", cpu(1_000));
