@@ -15,7 +15,7 @@ mod proof;
 use std::time::{Duration, Instant};
 
 use cell_state::Seq;
-use rand::{Rng, RngExt, SeedableRng};
+use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use tokio::sync::watch;
 use transport::Role;
@@ -124,14 +124,22 @@ fn kill_at_random(cell: &mut TestCell, plan: Plan, summary: &mut Summary) {
     let end = Instant::now() + plan.length;
     while Instant::now() < end {
         std::thread::sleep(Duration::from_millis(rng.random_range(20..plan.pause_ms_max)));
-        // The server is one of seven, and the one whose death matters most.
-        let victim = if rng.random_bool(0.3) { "server" } else { &names[rng.random_range(0..names.len())] };
-        cell.get(victim).kill();
-        *summary.kills.entry(victim.to_owned()).or_default() += 1;
-        // Now and then an agent stays away for so long that its machine is given up.
-        let long = victim.starts_with('m') && rng.random_bool(0.15);
-        let away = if long { 4_500 } else { rng.next_u64() % 400 };
+        // The server is one of seven, and the one whose death matters most. Now and then two die at once.
+        let any = |rng: &mut ChaCha8Rng| names[rng.random_range(0..names.len())].clone();
+        let mut victims = vec![if rng.random_bool(0.3) { "server".to_owned() } else { any(&mut rng) }];
+        if rng.random_bool(0.2) {
+            victims.push(any(&mut rng));
+        }
+        for victim in &victims {
+            cell.get(victim).kill();
+            *summary.kills.entry(victim.clone()).or_default() += 1;
+        }
+        // And now and then an agent stays away for so long that its machine is given up.
+        let long = victims[0].starts_with('m') && rng.random_bool(0.15);
+        let away = if long { 4_500 } else { rng.random_range(0..400) };
         std::thread::sleep(Duration::from_millis(away));
-        cell.get(victim).restart();
+        for victim in &victims {
+            cell.get(victim).restart();
+        }
     }
 }

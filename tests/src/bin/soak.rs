@@ -11,6 +11,9 @@ const MINUTES_MAX: u64 = 24 * 60;
 /// Seconds of killing per round; each round is a fresh cell and ends with all the proofs.
 const ROUND_SECONDS: u64 = 40;
 
+/// Rounds take turns: hardly a moment of peace, some, and time enough for work in between.
+const PAUSES_MS_MAX: [u64; 3] = [300, 1_200, 3_000];
+
 const USAGE: &str = "usage: soak [--minutes N] [--seed S]   (N from 1 to 1440, default 5; S default 1)";
 
 fn main() -> ExitCode {
@@ -21,7 +24,8 @@ fn main() -> ExitCode {
     let end = Instant::now() + Duration::from_secs(60 * minutes);
     while Instant::now() < end {
         println!("seed {seed}");
-        let plan = Plan { seed, length: Duration::from_secs(ROUND_SECONDS), pause_ms_max: 1_200 };
+        let pause_ms_max = PAUSES_MS_MAX[seed as usize % PAUSES_MS_MAX.len()];
+        let plan = Plan { seed, length: Duration::from_secs(ROUND_SECONDS), pause_ms_max };
         println!("{}", chaos::run(plan));
         seed += 1;
     }
