@@ -74,3 +74,6 @@ pub(crate) const DEMO_EXPLAINED_MAX: usize = 200;
 
 /// How long `ohm scale` waits for its tasks to be placed, or for a checkpoint.
 pub(crate) const SCALE_WAIT: Duration = Duration::from_secs(900);
+
+/// Values of one sweep of `ohm load`: each takes a quarter of a minute.
+pub(crate) const LOAD_SWEEP_MAX: usize = 64;

@@ -88,6 +88,9 @@ pub(crate) enum Failure {
     /// A demo or a measurement could not go on.
     #[error(transparent)]
     Demo(#[from] crate::demo::DemoError),
+    /// A load could not go on.
+    #[error(transparent)]
+    Load(#[from] study::load::LoadError),
     /// The local cell can't be started.
     #[error(transparent)]
     LocalCell(#[from] LocalCellError),
@@ -131,6 +134,7 @@ impl Failure {
             | Failure::Copy(_)
             | Failure::LocalCell(_)
             | Failure::Demo(_)
+            | Failure::Load(_)
             | Failure::Scheduler(_)
             | Failure::Agent(_)
             | Failure::Output(_) => ExitCode::from(1),

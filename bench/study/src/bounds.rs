@@ -19,3 +19,48 @@ pub const BUSY_PAUSE: Duration = Duration::from_millis(5);
 
 /// Marks remembered of the log, newest last: schedulers tell theirs every few seconds, marks come more often.
 pub const MARKS_MAX: usize = 4_096;
+
+/// Scheduler connections of one load: beyond the number of cores they only compete for the generator's processor time.
+pub const LOAD_SCHEDULERS_MAX: u32 = 256;
+
+/// Machines of one load, all on one agent connection.
+pub const LOAD_MACHINES_MAX: u32 = transport::bounds::MACHINES_PER_AGENT_MAX as u32;
+
+/// Tasks of one load: some 300 bytes each, in the server and in each copy.
+pub const LOAD_TASKS_MAX: u32 = 5_000_000;
+
+/// Tasks of one job of a load.
+pub const LOAD_TASKS_PER_JOB: u32 = 10_000;
+
+/// Copies of the cell that one load keeps, each on a thread of its own.
+pub const LOAD_COPIES_MAX: u32 = 64;
+
+/// Seconds one load may take, warm-up included: histograms and tables of a day say no more than those of an hour.
+pub const LOAD_SECONDS_MAX: u64 = 3_600;
+
+/// How long a proposer without a free task waits before it looks again; each wait is counted.
+pub const LOAD_STARVED_PAUSE: Duration = Duration::from_millis(1);
+
+/// How often the machines' agent looks which tasks have been held long enough.
+pub const LOAD_CHURN_EVERY: Duration = Duration::from_millis(10);
+
+/// Calls of the machines' agent in flight: half of what a session may have unanswered.
+pub const LOAD_AGENT_CALLS_MAX: usize = transport::bounds::REQUESTS_IN_FLIGHT_MAX / 2;
+
+/// How often the machines' agent shows that it is alive: a fifth of the silence after which machines count as down.
+pub const LOAD_HEARTBEAT_EVERY: Duration = Duration::from_secs(2);
+
+/// How often the progress of a load is told.
+pub const LOAD_TELL_EVERY: Duration = Duration::from_millis(200);
+
+/// How long copies may take to reach the last answer once a load has stopped.
+pub const LOAD_CATCH_UP_WAIT: Duration = Duration::from_secs(60);
+
+/// How long each limit of the machine is measured.
+pub const LOAD_LIMIT_FOR: Duration = Duration::from_secs(1);
+
+/// Acknowledged positions that wait for the copy: far more than a copy is ever behind; beyond it they aren't timed.
+pub const LOAD_LAGS_MAX: usize = 1_000_000;
+
+/// Microseconds a histogram tells apart; longer times count as this long.
+pub const LOAD_TIME_MAX_US: u64 = 60_000_000;

@@ -4,6 +4,8 @@
 pub mod bounds;
 pub mod google2011;
 pub mod live;
+pub mod load;
+mod replica;
 mod rows;
 pub mod witness;
 

@@ -7,14 +7,15 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use bench::{Figures, Tally};
 use cell_state::audit::audit;
 use cell_state::codec::DecodeError;
-use cell_state::page::{Restore, RestoreError, StateHash};
-use cell_state::record::{self, Kind, Record, RecordError};
+use cell_state::page::{RestoreError, StateHash};
+use cell_state::record::{self, RecordError};
 use cell_state::{Cell, Seq};
 use tokio::task::JoinHandle;
 use transport::Scope;
 use transport_quic::{CallError, Client, Subscription};
 
 use crate::bounds::MARKS_MAX;
+use crate::replica::{Replica, Taken};
 
 /// What ends a witness.
 #[derive(Debug, thiserror::Error)]
@@ -64,13 +65,9 @@ pub struct Witness {
 /// What a witness has seen.
 #[derive(Debug, Default)]
 struct Watched {
-    cell: Cell,
-    restoring: Option<Restore>,
+    replica: Replica,
     tally: Tally,
     marks: BTreeMap<Seq, StateHash>,
-    compared: u64,
-    /// Snapshots received: what happened in the entries they stand for isn't in the tally.
-    snapshots: u64,
     failed: Option<String>,
 }
 
@@ -92,7 +89,7 @@ impl Witness {
 
     /// Where the copy stands.
     pub fn at(&self) -> Seq {
-        self.watched().cell.seq()
+        self.watched().replica.cell().seq()
     }
 
     /// What ended it, if something did.
@@ -102,7 +99,7 @@ impl Witness {
 
     /// Snapshots it was given instead of the entries they stand for: these are missing in the figures.
     pub fn snapshots(&self) -> u64 {
-        self.watched().snapshots
+        self.watched().replica.snapshots()
     }
 
     /// Tasks placed, started and ended in the current stretch.
@@ -127,12 +124,12 @@ impl Witness {
 
     /// How many times the copy was compared with the server's hash. It ends at the first that differs.
     pub fn marks_compared(&self) -> u64 {
-        self.watched().compared
+        self.watched().replica.compared()
     }
 
     /// Looks at the copy. The log isn't followed meanwhile, so this should be short.
     pub fn look<T>(&self, look: impl FnOnce(&Cell) -> T) -> T {
-        look(&self.watched().cell)
+        look(self.watched().replica.cell())
     }
 
     /// Checks every invariant on the copy; the result is empty when all hold.
@@ -160,7 +157,7 @@ async fn follow(mut subscription: Subscription, watched: Arc<Mutex<Watched>>) {
         }
     };
     let mut watched = watched.lock().expect("nobody panics while holding the lock");
-    let ended = WitnessError::Ended(watched.cell.seq());
+    let ended = WitnessError::Ended(watched.replica.cell().seq());
     watched.failed = Some(failed.unwrap_or(ended).to_string());
 }
 
@@ -168,52 +165,16 @@ impl Watched {
     fn take_all(&mut self, mut bytes: &[u8]) -> Result<(), WitnessError> {
         while let Some((record, length)) = record::read(bytes)? {
             bytes = &bytes[length..];
-            self.take(&record)?;
-        }
-        Ok(())
-    }
-
-    fn take(&mut self, record: &Record<'_>) -> Result<(), WitnessError> {
-        let gap = || WitnessError::Gap { at: self.cell.seq(), found: record.seq };
-        match record.kind {
-            Kind::Event => {
-                if self.restoring.is_some() || record.seq != self.cell.seq().next() {
-                    return Err(gap());
+            match self.replica.take(&record)? {
+                Taken::Entry(event) => self.tally.observe(&event),
+                Taken::Compared(hash) => {
+                    self.marks.insert(record.seq, hash);
+                    if self.marks.len() > MARKS_MAX {
+                        self.marks.pop_first();
+                    }
                 }
-                let event = record.event()?;
-                self.cell.apply(record.seq, &event);
-                self.tally.observe(&event);
+                Taken::Part => {}
             }
-            Kind::SnapshotStart => self.restoring = Some(Restore::new(record.seq)),
-            Kind::Page => {
-                let page = record.page()?;
-                self.restoring.as_mut().ok_or_else(gap)?.add(page.key, &page.bytes)?;
-            }
-            Kind::SnapshotEnd => {
-                let whole = self.restoring.take().ok_or_else(gap)?;
-                self.cell = whole.finish()?;
-                self.snapshots += 1;
-                self.compare(record)?;
-            }
-            Kind::Mark => self.compare(record)?,
-        }
-        Ok(())
-    }
-
-    /// Compares the server's hash with the copy's, and remembers it.
-    fn compare(&mut self, record: &Record<'_>) -> Result<(), WitnessError> {
-        let Some(theirs) = record.hash()? else { return Ok(()) };
-        if record.seq != self.cell.seq() {
-            return Err(WitnessError::Gap { at: self.cell.seq(), found: record.seq });
-        }
-        let ours = self.cell.hash();
-        if ours != theirs {
-            return Err(WitnessError::Differs { at: record.seq, ours, theirs });
-        }
-        self.compared += 1;
-        self.marks.insert(record.seq, theirs);
-        if self.marks.len() > MARKS_MAX {
-            self.marks.pop_first();
         }
         Ok(())
     }

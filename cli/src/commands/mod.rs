@@ -14,6 +14,8 @@ mod job_reads;
 mod job_run;
 mod job_stop;
 mod job_why;
+mod load;
+mod load_report;
 mod node;
 mod pages;
 mod quota;
@@ -40,6 +42,7 @@ pub(crate) fn run(cli: Cli) -> Result<Ended, Failure> {
         Command::Dev(args) => wait_for(dev::run(dev::Dev::check(args)?)),
         Command::Demo(args) => wait_for(demo::run(demo::Demo::check(args)?)),
         Command::Scale(args) => wait_for(demo::scale::run(demo::scale::Scale::check(args)?)),
+        Command::Load(args) => wait_for(load::run(load::Load::check(*args)?)),
         Command::DemoTask(args) => demo::task::run(&args),
         Command::Server(args) => match args.command {
             None => server::run(server::Server::check(args.run)?),

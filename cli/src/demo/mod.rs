@@ -5,7 +5,7 @@ mod audits;
 mod big;
 mod checks;
 mod files;
-mod progress;
+pub(crate) mod progress;
 mod reads;
 mod real;
 mod report;

@@ -8,7 +8,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use crate::show::say;
 
 /// The progress of one phase.
-pub(super) struct Progress {
+pub(crate) struct Progress {
     bar: ProgressBar,
     title: String,
     started: Instant,
@@ -17,7 +17,7 @@ pub(super) struct Progress {
 
 impl Progress {
     /// A phase that is over at `total`.
-    pub(super) fn new(title: &str, total: u64) -> Progress {
+    pub(crate) fn new(title: &str, total: u64) -> Progress {
         let on_terminal = std::io::stderr().is_terminal();
         let bar = if on_terminal { ProgressBar::new(total) } else { ProgressBar::hidden() };
         let template = "{prefix} {bar:20} {pos}/{len} {wide_msg}";
@@ -27,18 +27,18 @@ impl Progress {
     }
 
     /// Where it stands.
-    pub(super) fn at(&self, position: u64, message: String) {
+    pub(crate) fn at(&self, position: u64, message: String) {
         self.bar.set_position(position);
         self.bar.set_message(message);
     }
 
     /// How long it has taken so far.
-    pub(super) fn elapsed(&self) -> Duration {
+    pub(crate) fn elapsed(&self) -> Duration {
         self.started.elapsed()
     }
 
     /// The phase is over.
-    pub(super) fn done(self, message: &str) {
+    pub(crate) fn done(self, message: &str) {
         self.bar.finish_and_clear();
         let mark = if self.on_terminal { "✓ " } else { "" };
         say(&format!("{mark}{}: {message} ({:.1} s)", self.title, self.elapsed().as_secs_f64()));

@@ -4,6 +4,7 @@
 pub(crate) mod connect;
 pub(crate) mod demo;
 pub(crate) mod jobs;
+pub(crate) mod load;
 pub(crate) mod reads;
 pub(crate) mod roles;
 
@@ -43,6 +44,8 @@ pub(crate) enum Command {
     Demo(demo::DemoArgs),
     /// Measure a large cell: memory, snapshot, restart
     Scale(demo::ScaleArgs),
+    /// Load a cell as heavily as it can bear, and measure it
+    Load(Box<load::LoadArgs>),
     /// The work of one task of the demo
     #[command(hide = true)]
     DemoTask(demo::DemoTaskArgs),

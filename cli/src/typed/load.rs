@@ -1,0 +1,85 @@
+//! The command that loads a cell to measure it.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::connect::OutputArgs;
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  ohm load --self
+  ohm load --self --schedulers 4 --ops 100 --duration 20s -o json
+  ohm load --self --skew zipf:1.1 --detection version
+  ohm load --self --sweep ops=1,10,100
+  ohm load --server 10.0.0.1:7447 --pki ./pki        a running cell; its authority must be in ./pki
+
+Schedulers without a policy propose placements on machines drawn by chance, each with a connection and a certificate
+of its own; machines report each task as started and ended after --hold, so that it can be placed again; a copy
+follows the whole log. Nothing counts before the warm-up is over. docs/load.md says what is measured and how.
+Exit codes: 0 the cell's audit is clean and the counts agree; 1 they are not, or an error.")]
+pub(crate) struct LoadArgs {
+    /// Start a fresh server in a temporary directory, and stop it afterwards
+    #[arg(long = "self", conflicts_with_all = ["server", "pki"])]
+    pub(crate) own: bool,
+    /// Where to make that directory, to measure another disk [default: the system's temporary directory]
+    #[arg(long, value_name = "DIR", requires = "own")]
+    pub(crate) dir: Option<PathBuf>,
+    /// Scheduler connections
+    #[arg(long, value_name = "N", default_value_t = 4, help_heading = "Load")]
+    pub(crate) schedulers: u32,
+    /// Transactions each keeps in flight
+    #[arg(long, value_name = "N", default_value_t = 32, help_heading = "Load")]
+    pub(crate) in_flight: u32,
+    /// Placements in each transaction
+    #[arg(long, value_name = "N", default_value_t = 10, help_heading = "Load")]
+    pub(crate) ops: u32,
+    /// Machines, each with room for 320 tasks
+    #[arg(long, value_name = "N", default_value_t = 10_000, help_heading = "Load")]
+    pub(crate) machines: u32,
+    /// Tasks of all schedulers together
+    #[arg(long, value_name = "N", default_value_t = 500_000, help_heading = "Load")]
+    pub(crate) tasks: u32,
+    /// How machines are drawn: uniform, zipf:EXPONENT, or hot:MACHINES:CHOICES (hot:0.01:0.5)
+    #[arg(long, value_name = "SKEW", default_value = "uniform", help_heading = "Load")]
+    pub(crate) skew: String,
+    /// What counts as a conflict: that the task does not fit, or that the machine changed at all
+    #[arg(long, value_name = "KIND", default_value = "fit", value_parser = ["fit", "version"], help_heading = "Load")]
+    pub(crate) detection: String,
+    /// What happens to the rest of a transaction when an op is lost
+    #[arg(long, value_name = "KIND", default_value = "incremental", value_parser = ["incremental", "all-or-nothing"], help_heading = "Load")]
+    pub(crate) atomicity: String,
+    /// How long a task stays placed until its machine reports its end; `never` ends the load with the tasks
+    #[arg(long, value_name = "DURATION", default_value = "1s", help_heading = "Load")]
+    pub(crate) hold: String,
+    /// Copies of the cell that follow the whole log
+    #[arg(long, value_name = "N", default_value_t = 1, help_heading = "Load")]
+    pub(crate) copies: u32,
+    /// How long the load runs before anything counts
+    #[arg(long, value_name = "DURATION", default_value = "2s", help_heading = "Load")]
+    pub(crate) warm_up: String,
+    /// How long it is measured
+    #[arg(long, value_name = "DURATION", default_value = "10s", help_heading = "Load")]
+    pub(crate) duration: String,
+    /// Decides which machines are drawn
+    #[arg(long, value_name = "NUMBER", default_value_t = 1, help_heading = "Load")]
+    pub(crate) seed: u64,
+    /// Measure once for each value of one axis: schedulers, in-flight, ops, machines, tasks, copies, skew, detection
+    /// or atomicity
+    #[arg(long, value_name = "AXIS=A,B,…")]
+    pub(crate) sweep: Option<String>,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+    /// The server's address
+    #[arg(
+        long,
+        env = "OHM_SERVER",
+        value_name = "HOST:PORT",
+        default_value = "127.0.0.1:7447",
+        help_heading = "Connection"
+    )]
+    pub(crate) server: String,
+    /// The directory that holds the cell's authority [default: $HOME/.ohm/pki]
+    #[arg(long, env = "OHM_PKI", value_name = "DIR", help_heading = "Connection")]
+    pub(crate) pki: Option<PathBuf>,
+}
