@@ -220,6 +220,15 @@ fn end_processes_below(dir: &Path) {
     }
 }
 
+/// How many processes of this machine have exactly these arguments.
+pub fn running(args: &[&str]) -> usize {
+    let wanted: String = args.iter().map(|arg| format!("{arg}\0")).collect();
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries
+        .filter(|e| std::fs::read(e.path().join("cmdline")).is_ok_and(|line| line == wanted.as_bytes()))
+        .count()
+}
+
 /// Connects, trying until the server is there.
 pub async fn connect(address: SocketAddr, credentials: &Credentials) -> Client {
     let until = Instant::now() + PATIENCE;

@@ -1,6 +1,6 @@
 //! What people do with a cell every day, through the command line, with real tasks.
 
-use cell_tests::test_cell::{TestCell, text, wait_for};
+use cell_tests::test_cell::{TestCell, running, text, wait_for};
 
 /// A cell with both built-in schedulers and as many machines.
 fn cell(machines: &[&str]) -> TestCell {
@@ -156,7 +156,7 @@ fn every_listing_has_json() {
 #[test]
 fn a_silent_machine_is_given_up_and_its_tasks_are_placed_elsewhere() {
     let mut cell = cell(&["m1", "m2"]);
-    let service = job("web", 1, "sleep 600").replace("\"batch\"", "\"service\"");
+    let service = job("web", 1, "sleep 61739").replace("\"batch\"", "\"service\"");
     cell.write("web.toml", &service);
     cell.run(&["job", "run", "web.toml"]);
     let first = |cell: &TestCell| cell.json(&["job", "status", "web"])["task_list"][0].clone();
@@ -171,9 +171,6 @@ fn a_silent_machine_is_given_up_and_its_tasks_are_placed_elsewhere() {
     // The agent comes back: its machine is ready, and the process of the old epoch is gone.
     cell.get(&home).restart();
     wait_for("the return", || (cell.json(&["node", "status", &home])["state"] == "ready").then_some(()));
-    wait_for("one process", || {
-        let sleeps = std::process::Command::new("pgrep").args(["-fc", "^sleep 600$"]).output().ok()?;
-        (text(&sleeps.stdout).trim() == "1").then_some(())
-    });
+    wait_for("one process", || (running(&["sleep", "61739"]) == 1).then_some(()));
     assert_eq!(first(&cell)["epoch"], 2);
 }
