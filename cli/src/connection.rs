@@ -98,7 +98,11 @@ fn choose_credentials(pki: &Path, role: Option<Role>, name: Option<&str>) -> Res
     if let (Some(role), Some(name)) = (role, name) {
         return Ok((role, name.to_owned()));
     }
-    let files = std::fs::read_dir(pki).map_err(|e| Failure::read(pki, e))?;
+    let files = std::fs::read_dir(pki).map_err(|e| {
+        let way_out = "name the directory of your certificates with --pki or OHM_PKI; an operator makes them with \
+                       `ohm pki init` and `ohm pki issue`";
+        Failure::Input(format!("--pki: can't read {}: {e}; {way_out}", pki.display()))
+    })?;
     let files: Vec<String> = files.flatten().filter_map(|f| f.file_name().into_string().ok()).collect();
     for role in &roles {
         let prefix = format!("{role}-");

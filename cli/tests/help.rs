@@ -128,7 +128,13 @@ fn connections_without_certificates_or_server_say_what_to_do() {
         assert_eq!(output.status.code(), Some(1));
         String::from_utf8_lossy(&output.stderr).trim_end().to_owned()
     };
-    assert_eq!(list(&[]), format!("error: can't read {path}: No such file or directory (os error 2)"));
+    assert_eq!(
+        list(&[]),
+        format!(
+            "error: --pki: can't read {path}: No such file or directory (os error 2); name the directory of your \
+             certificates with --pki or OHM_PKI; an operator makes them with `ohm pki init` and `ohm pki issue`"
+        )
+    );
     let empty =
         Command::new(env!("CARGO_BIN_EXE_ohm")).args(["job", "list", "--pki", dir_name]).output().unwrap();
     assert_eq!(

@@ -79,7 +79,7 @@ impl Party {
     /// SIGTERM, and its end.
     pub fn stop(&mut self) -> ExitStatus {
         self.signal(Signal::TERM);
-        self.wait(Duration::from_secs(20)).expect("it stops when asked to")
+        self.wait(Duration::from_secs(90)).expect("it stops when asked to")
     }
 
     /// Waits for it to end by itself.

@@ -23,7 +23,7 @@ async fn until(follower: &mut Follower, what: impl Fn(&Cell) -> bool) {
 #[tokio::test]
 async fn a_silent_machine_goes_down_its_tasks_are_pending_and_it_may_return() {
     let ground = Ground::new();
-    let server = ground.start_with(|config| config.down_after = Duration::from_secs(2)).await;
+    let server = ground.start_with(|config| config.down_after = Duration::from_secs(4)).await;
     let silent = ground.agent(&server, "silent", &[machine("silent", 4)]).await;
     let beating = ground.agent(&server, "beating", &[machine("beating", 4)]).await;
     let beats = beating.client.clone();
