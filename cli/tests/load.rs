@@ -69,6 +69,12 @@ fn a_load_of_its_own_adds_up_and_leaves_nothing_behind() {
     assert!(found["measured"]["placed"].as_u64().unwrap() > 0);
     assert!(found["server_cpu_us_per_placement"].as_f64().unwrap() >= 0.0);
     assert!(found["limits"]["disk"]["flushes_per_s"].as_f64().unwrap() > 0.0);
+    assert!(found["latency_limit_us"].as_u64().unwrap() > 0 && found["latency_limit_ratio"].is_f64());
+    for party in ["schedulers", "machines", "copies"] {
+        for way in ["sent", "received"] {
+            assert!(found["wire"][party][way]["bytes"].as_f64().unwrap() > 0.0, "{party} {way}");
+        }
+    }
     assert_eq!(found["conflicts"], serde_json::json!({}), "everything fits");
     assert_eq!(entries(dir.path()), 0, "something is left in the temporary directory");
 }
@@ -95,6 +101,25 @@ fn a_crowded_cell_loses_placements_and_stays_sound() {
     }
     assert_eq!(rows[0]["whole"]["aborted"], 0);
     assert!(rows[1]["whole"]["aborted"].as_u64().unwrap() > 0);
+}
+
+#[test]
+fn policies_place_what_they_are_given_and_keep_to_the_fit_rule() {
+    let dir = tempfile::tempdir().unwrap();
+    let args = ["--sweep", "policy=batch,service", "--schedulers", "2", "--tasks", "300", "--ops", "10"];
+    let args = [&args[..], &["--in-flight", "4", "--duration", "500ms", "-o", "json"]].concat();
+    let found = json(&load(dir.path(), &args).output().unwrap());
+    for row in found.as_array().unwrap() {
+        let count = |stretch: &str, key: &str| row[stretch][key].as_u64().expect("a count");
+        assert!(count("whole", "placed") > 0, "{row}");
+        assert_eq!(count("whole", "divergences"), 0, "a policy plans nothing that doesn't fit");
+        assert_eq!(
+            count("whole", "attempts"),
+            count("whole", "placed") + count("whole", "lost") + count("whole", "aborted")
+        );
+        assert_eq!(row["audit"]["sound"], true, "{}", row["audit"]);
+        assert_eq!(row["settings"]["policy"], row["sweep"]["value"]);
+    }
 }
 
 #[test]

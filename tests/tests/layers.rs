@@ -19,7 +19,7 @@ const LAYERS: [(&str, &str, &[&str]); 12] = [
     ("cell-server", "cell-state/server", &["cell-state", "transport", "transport-quic"]),
     ("scheduler-runtime", "schedulers/runtime", &["cell-state", "schedulers", "transport", "transport-quic"]),
     ("agent-host", "agent/host", &["agent", "cell-state", "transport", "transport-quic"]),
-    ("study", "bench/study", &["bench", "cell-state", "transport", "transport-quic"]),
+    ("study", "bench/study", &["bench", "cell-state", "schedulers", "transport", "transport-quic"]),
     (
         "ohm",
         "cli",

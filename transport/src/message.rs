@@ -29,6 +29,15 @@ pub struct RequestFrame {
     pub request: Request,
 }
 
+/// A [`RequestFrame`] around a request that its sender keeps: the same bytes.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct RequestFrameRef<'a> {
+    /// See [`RequestFrame::id`].
+    pub id: u64,
+    /// The request.
+    pub request: &'a Request,
+}
+
 impl RequestFrame {
     /// The number of a request whose frame doesn't decode as a whole, so that its sender can be told which it was.
     pub fn id_of(message: &[u8]) -> Option<u64> {

@@ -41,6 +41,12 @@ pub const LOAD_SECONDS_MAX: u64 = 3_600;
 /// How long a proposer without a free task waits before it looks again; each wait is counted.
 pub const LOAD_STARVED_PAUSE: Duration = Duration::from_millis(1);
 
+/// How long a proposer with a policy sleeps at most: a timer of the policy's queue may be due.
+pub const LOAD_LOOK_EVERY: Duration = Duration::from_millis(5);
+
+/// Plans a proposer makes before it lets answers and entries of the log in.
+pub const LOAD_PLANS_PER_TURN: usize = 4;
+
 /// How often the machines' agent looks which tasks have been held long enough.
 pub const LOAD_CHURN_EVERY: Duration = Duration::from_millis(10);
 
@@ -55,6 +61,12 @@ pub const LOAD_TELL_EVERY: Duration = Duration::from_millis(200);
 
 /// How long copies may take to reach the last answer once a load has stopped.
 pub const LOAD_CATCH_UP_WAIT: Duration = Duration::from_secs(60);
+
+/// How long the end of a load may take: answers still due, and the reports of everything still placed.
+pub const LOAD_END_WAIT: Duration = Duration::from_secs(60);
+
+/// How long the beginning of a load may take: 100,000 machines and 5,000,000 tasks, on a slow disk.
+pub const LOAD_BEGIN_WAIT: Duration = Duration::from_secs(120);
 
 /// How long each limit of the machine is measured.
 pub const LOAD_LIMIT_FOR: Duration = Duration::from_secs(1);

@@ -1,5 +1,5 @@
-//! The load of a running cell, as heavy as it can bear: schedulers that propose without searching, machines that report
-//! everything placed as ended after a while, and copies that follow the log. All of it over real connections.
+//! The load of a running cell, as heavy as it can bear: proposers, machines that report everything placed as ended after
+//! a while, and copies that follow the log. All of it over real connections.
 //!
 //! ```text
 //! schedulers ── Commit ──▶ ┌────────┐ ── the log ──▶ copies
@@ -8,47 +8,58 @@
 //! ```
 //!
 //! Proposals, answers and positions are counted while the load is measured, not while it warms up. The limits of the
-//! machine are measured in the same run.
+//! machine are measured in the same run. Every phase has a bound, so a load ends whatever the server does.
 
+mod board;
+mod calls;
+mod churn;
 mod copies;
 mod counts;
+mod disk;
+mod drive;
+mod echo;
 mod error;
-mod limits;
+mod field;
+mod jobs;
 mod machines;
 mod measured;
+mod pace;
+mod policy;
 mod schedulers;
 mod server_cost;
 pub mod settings;
 pub mod skew;
+mod wires;
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use cell_state::job::{GroupSpec, JobKind, JobSpec, Restart, RestartOn, Run};
-use cell_state::transaction::Op;
-use cell_state::{Resources, Seq, SessionId, TaskId};
-use tokio::task::{JoinHandle, JoinSet};
+use cell_state::transaction::Transaction;
+use cell_state::{Seq, SessionId};
+use tokio::task::JoinHandle;
 use transport::{Reply, Request};
-use transport_quic::{CallError, Client, Credentials};
+use transport_quic::{Client, Credentials};
 
-use crate::bounds::{LOAD_LIMIT_FOR, LOAD_TASKS_PER_JOB, LOAD_TELL_EVERY};
-use copies::{Copies, LogBytes};
-use counts::{Board, Phase, Record};
-use machines::{Held, Machines, patient};
-use schedulers::{Field, Scheduler};
-use server_cost::Used;
-use skew::Chooser;
+use crate::bounds::{LOAD_BEGIN_WAIT, LOAD_END_WAIT, LOAD_LIMIT_FOR};
+use board::Phase;
+use calls::{Opened, patient};
+use copies::Copies;
+use drive::Stretch;
+use field::Field;
+use machines::Machines;
 
 pub use counts::{Counts, Times};
+pub use disk::DiskLimit;
+pub use echo::EchoLimit;
 pub use error::LoadError;
-pub use limits::{DiskLimit, EchoLimit};
+pub use jobs::stop_jobs;
 pub use measured::Measured;
-pub use settings::{Axis, Settings};
+pub use settings::{Axis, Proposing, Settings};
 pub use skew::Skew;
+pub use wires::Party;
 
 /// What each machine has, and what each task asks for: 320 tasks fill a machine.
 const MACHINE_CPU_MILLI: u64 = 32_000;
@@ -93,35 +104,31 @@ pub enum Progress {
 /// Loads a cell and measures it.
 ///
 /// # Errors
-/// The cell can't be reached, refuses, or is lost on the way.
+/// The cell can't be reached, refuses, is lost on the way, or doesn't answer in time.
 pub async fn run(
     settings: &Settings,
     parties: &Parties,
     tell: &mut dyn FnMut(Progress),
 ) -> Result<Measured, LoadError> {
     let operator = Client::connect(parties.server, &parties.operator).await?;
-    let load = Load::prepare(settings, parties, &operator, tell).await?;
+    let begin = Load::prepare(settings, parties, &operator, tell);
+    let load = within("preparing the load", LOAD_BEGIN_WAIT, begin).await?;
     let stretch = load.drive(parties, tell).await?;
-    load.machines.clone().clear(&load.field, &load.schedulers).await?;
-    let audit = audit(&operator).await?;
+    let audit = within("auditing the cell", LOAD_END_WAIT, audit(&operator)).await?;
     load.copies.reach(audit.0).await?;
-    for job in &load.jobs {
-        patient(&operator, Request::StopJob { name: job.clone() }, "stopping a job").await?;
-    }
+    within("stopping the jobs", LOAD_END_WAIT, jobs::stop(&operator, &load.jobs)).await?;
     let (copies_placed, compared) = (load.copies.placed(), load.copies.compared());
     let copy_lag = load.field.board.lag_times();
-    let sample = load.sample();
+    let txn = schedulers::sample(&load.opened[0], &load.field);
     drop(load);
     tell(Progress::Limits);
-    let disk = disk_limit(parties, &stretch).await?;
-    let echo =
-        limits::echo(&parties.echo, &parties.schedulers, settings.in_flight, sample, LOAD_LIMIT_FOR).await?;
-    let Stretch { record, seconds, used, own_used, log_bytes } = stretch;
+    let limits = Limits::measure(settings, parties, &stretch, txn).await?;
+    let Stretch { tally, seconds, used, own_used, log_bytes, traffic } = stretch;
     Ok(Measured {
-        counts: record.measured,
-        whole: record.whole,
+        counts: tally.measured,
+        whole: tally.whole,
         seconds,
-        latency: record.latency,
+        latency: tally.latency,
         copy_lag,
         server_cpu_us: used.as_ref().map(|u| u.cpu_us),
         disk_bytes: used.as_ref().map(|u| u.disk_bytes),
@@ -129,37 +136,31 @@ pub async fn run(
         own_cpu_us: own_used.map_or(0, |u| u.cpu_us),
         server_cpu_us_by_thread: used.map(|u| u.cpu_us_by_thread).unwrap_or_default(),
         log_bytes: log_bytes.map(|b| (b.transactions, b.others)),
-        disk,
-        echo,
+        traffic,
+        disk: limits.disk,
+        echo: limits.echo,
+        round_trip: limits.alone.round_trip,
         audit,
         compared,
         copies_placed,
     })
 }
 
-/// Stops the jobs of a load that was cut off.
-///
-/// # Errors
-/// The cell can't be reached.
-pub async fn stop_jobs(parties: &Parties) -> Result<(), LoadError> {
-    let operator = Client::connect(parties.server, &parties.operator).await?;
-    for number in 0.. {
-        let request = Request::StopJob { name: job_name(parties, number) };
-        match patient(&operator, request, "stopping a job").await {
-            Ok(_) => {}
-            // They were numbered without gaps, so there are no more.
-            Err(LoadError::Call { source: CallError::Refused(_), .. }) => break,
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
+/// What may take so long and no longer.
+async fn within<T>(
+    what: &'static str,
+    most: Duration,
+    work: impl Future<Output = Result<T, LoadError>>,
+) -> Result<T, LoadError> {
+    let late = LoadError::Late { what, seconds: most.as_secs() };
+    tokio::time::timeout(most, work).await.unwrap_or(Err(late))
 }
 
 /// Everybody who takes part, connected and ready.
 struct Load {
     field: Arc<Field>,
-    schedulers: Arc<[Arc<Scheduler>]>,
-    machines: Arc<Machines>,
+    opened: Vec<Opened>,
+    machines: Machines,
     copies: Copies,
     jobs: Vec<String>,
     heartbeats: JoinHandle<()>,
@@ -168,16 +169,10 @@ struct Load {
 impl Drop for Load {
     fn drop(&mut self) {
         self.heartbeats.abort();
+        // Whoever still proposes, because the load was cut off, ends.
+        self.field.board.enter(Phase::Over);
+        self.field.wires.clear();
     }
-}
-
-/// What was counted between the two ends of the measured time.
-struct Stretch {
-    record: Record,
-    seconds: f64,
-    used: Option<Used>,
-    own_used: Option<Used>,
-    log_bytes: Option<LogBytes>,
 }
 
 impl Load {
@@ -193,151 +188,17 @@ impl Load {
         let machines =
             Machines::register(server, &parties.agent, &parties.prefix, count, instance, &mut registered)
                 .await?;
-        let machines = Arc::new(machines);
-        let heartbeats = tokio::spawn(Arc::clone(&machines).beat());
-        let mut schedulers = Vec::new();
+        let heartbeats = tokio::spawn(Machines::beat(machines.client.clone()));
+        let field = Arc::new(Field::new(settings.clone(), machines.ids.clone()));
+        field.wires.add(Party::Machines, &machines.client);
+        let mut opened = Vec::new();
         for credentials in &parties.schedulers {
-            schedulers.push(Arc::new(Scheduler::open(server, credentials, instance).await?));
+            opened.push(calls::open(server, credentials, instance).await?);
         }
-        let schedulers: Arc<[Arc<Scheduler>]> = schedulers.into();
-        let jobs = submit(settings, parties, operator, &schedulers).await?;
-        let field = Arc::new(Field {
-            settings: settings.clone(),
-            machines: machines.ids.clone(),
-            chooser: Chooser::new(settings.skew, machines.ids.len()),
-            board: Board::default(),
-            held: Held::new(machines.ids.len()),
-        });
-        let sessions: BTreeSet<SessionId> = schedulers.iter().map(|s| s.session()).collect();
+        let jobs = jobs::submit(&field, parties, operator).await?;
+        let sessions: BTreeSet<SessionId> = opened.iter().map(|o| o.session).collect();
         let copies = Copies::start(server, &parties.reader, &field, &sessions).await?;
-        Ok(Load { field, schedulers, machines, copies, jobs, heartbeats })
-    }
-
-    /// Runs the load: warm-up, the measured time, and the answers that are then still under way.
-    async fn drive(&self, parties: &Parties, tell: &mut dyn FnMut(Progress)) -> Result<Stretch, LoadError> {
-        let Field { settings, board, .. } = &*self.field;
-        let mut working = JoinSet::new();
-        for (owner, scheduler) in self.schedulers.iter().enumerate() {
-            for number in 0..u64::from(settings.in_flight) {
-                let seed = settings.seed ^ ((owner as u64) << 40) ^ (number << 20);
-                working.spawn(Arc::clone(scheduler).propose(owner, Arc::clone(&self.field), seed));
-            }
-        }
-        if let Some(hold) = settings.hold {
-            let (field, schedulers) = (Arc::clone(&self.field), Arc::clone(&self.schedulers));
-            working.spawn(Arc::clone(&self.machines).churn(field, schedulers, hold));
-        }
-        let started = Instant::now();
-        self.pass(started, settings.warm_up, &mut working, tell).await?;
-        let look = || parties.process.as_ref().and_then(|(pid, _)| Used::of(*pid));
-        let own = || Used::of(std::process::id());
-        let (used, own_used) = (look(), own());
-        let (bytes, began) = (self.copies.log_bytes(), Instant::now());
-        board.enter(Phase::Measured);
-        self.pass(started, settings.warm_up + settings.duration, &mut working, tell).await?;
-        board.enter(Phase::Over);
-        let seconds = began.elapsed().as_secs_f64();
-        let used = look().zip(used).map(|(now, then)| now.since(&then));
-        let own_used = own().zip(own_used).map(|(now, then)| now.since(&then));
-        let log_bytes = self.copies.log_bytes().zip(bytes).map(|(now, then)| LogBytes {
-            transactions: now.transactions - then.transactions,
-            others: now.others - then.others,
-        });
-        while let Some(ended) = working.join_next().await {
-            ended??;
-        }
-        Ok(Stretch { record: board.record().clone(), seconds, used, own_used, log_bytes })
-    }
-
-    /// Lets the load run until so long after its start, or until there is nothing left to place.
-    async fn pass(
-        &self,
-        started: Instant,
-        until: Duration,
-        working: &mut JoinSet<Result<(), LoadError>>,
-        tell: &mut dyn FnMut(Progress),
-    ) -> Result<(), LoadError> {
-        while started.elapsed() < until {
-            tell(Progress::Running(self.field.board.placed.load(Ordering::Relaxed), started.elapsed()));
-            let rest = until.saturating_sub(started.elapsed());
-            tokio::select! {
-                ended = working.join_next() => match ended {
-                    Some(ended) => ended??,
-                    None => return Ok(()),
-                },
-                () = tokio::time::sleep(rest.min(LOAD_TELL_EVERY)) => {}
-            }
-        }
-        Ok(())
-    }
-
-    /// A transaction as this load sends them.
-    fn sample(&self) -> cell_state::transaction::Transaction {
-        let ops = self.field.settings.ops;
-        let machine = |index: u32| self.field.machines[index as usize * 97 % self.field.machines.len()];
-        let place = |index: u32| Op::Place {
-            task: TaskId { job: cell_state::JobId(1), group: 0, index: index * 89 % LOAD_TASKS_PER_JOB },
-            machines: vec![machine(index)],
-            preempt: Vec::new(),
-        };
-        self.schedulers[0].transaction(&self.field, (0..ops).map(place).collect())
-    }
-}
-
-/// Submits the jobs, and gives each scheduler the tasks of its own.
-async fn submit(
-    settings: &Settings,
-    parties: &Parties,
-    operator: &Client,
-    schedulers: &[Arc<Scheduler>],
-) -> Result<Vec<String>, LoadError> {
-    const WHAT: &str = "submitting a job";
-    let mut jobs = Vec::new();
-    let count = schedulers.len() as u32;
-    for (owner, scheduler) in schedulers.iter().enumerate() {
-        let mut left = settings.tasks / count + u32::from((owner as u32) < settings.tasks % count);
-        while left > 0 {
-            let tasks = left.min(LOAD_TASKS_PER_JOB);
-            left -= tasks;
-            let name = job_name(parties, jobs.len());
-            let request = Request::SubmitJob(job(&name, scheduler.name(), tasks));
-            let answer = patient(operator, request, WHAT).await?;
-            let Reply::Done { answer: cell_state::admit::Answer::Job { job, .. }, .. } = answer else {
-                return Err(LoadError::Answer(WHAT));
-            };
-            scheduler.give((0..tasks).map(|index| TaskId { job, group: 0, index }));
-            jobs.push(name);
-        }
-    }
-    Ok(jobs)
-}
-
-fn job_name(parties: &Parties, number: usize) -> String {
-    format!("{}{number}-{:x}", parties.prefix, parties.instance)
-}
-
-/// A job of simulated tasks that are pending again whenever they end.
-fn job(name: &str, scheduler: &str, count: u32) -> JobSpec {
-    let restart = Restart { on: RestartOn::Always, attempts: cell_state::bounds::RESTARTS_MAX, delay_us: 0 };
-    let group = GroupSpec {
-        name: "main".to_owned(),
-        count,
-        resources: Resources::cpu_memory(TASK_CPU_MILLI, TASK_MEMORY),
-        constraints: Vec::new(),
-        distinct_machines: false,
-        spread: None,
-        ports: Vec::new(),
-        restart,
-        stop_grace_us: 0,
-        run: Run::Simulated { run_for_us: None, exit_code: 0 },
-    };
-    JobSpec {
-        name: name.to_owned(),
-        kind: JobKind::Batch,
-        priority: 100,
-        team: "load".to_owned(),
-        scheduler: scheduler.to_owned(),
-        groups: vec![group],
+        Ok(Load { field, opened, machines, copies, jobs, heartbeats })
     }
 }
 
@@ -348,10 +209,35 @@ async fn audit(operator: &Client) -> Result<(Seq, Vec<String>), LoadError> {
     }
 }
 
-/// The disk's limit for groups of the mean size of this run; the server is idle meanwhile.
+/// What this machine could do at most; the server is idle while it is measured.
+struct Limits {
+    disk: Option<DiskLimit>,
+    echo: EchoLimit,
+    /// The echo with a single transaction under way.
+    alone: EchoLimit,
+}
+
+impl Limits {
+    async fn measure(
+        settings: &Settings,
+        parties: &Parties,
+        stretch: &Stretch,
+        txn: Transaction,
+    ) -> Result<Limits, LoadError> {
+        let disk = disk_limit(parties, stretch).await?;
+        let server = &parties.echo;
+        let schedulers = &parties.schedulers;
+        let all = echo::Carry { server, schedulers, in_flight: settings.in_flight, txn: txn.clone() };
+        let echo = echo::echo(all, LOAD_LIMIT_FOR).await?;
+        let one = echo::Carry { server, schedulers: &schedulers[..1], in_flight: 1, txn };
+        Ok(Limits { disk, echo, alone: echo::echo(one, LOAD_LIMIT_FOR / 2).await? })
+    }
+}
+
+/// The disk's limit for groups of the mean size of this run.
 async fn disk_limit(parties: &Parties, stretch: &Stretch) -> Result<Option<DiskLimit>, LoadError> {
     let (Some((_, dir)), Some(used)) = (parties.process.clone(), &stretch.used) else { return Ok(None) };
     let bytes = used.log_bytes / used.log_writes.max(1);
-    let measured = tokio::task::spawn_blocking(move || limits::disk(&dir, bytes, LOAD_LIMIT_FOR)).await?;
+    let measured = tokio::task::spawn_blocking(move || disk::disk(&dir, bytes, LOAD_LIMIT_FOR)).await?;
     measured.map(Some).map_err(LoadError::system("can't measure how fast the disk flushes"))
 }

@@ -1,9 +1,10 @@
 //! `ohm load`: loads a running cell, or one of its own, and says how much it bears.
 
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use study::load::{self, Axis, Measured, Parties, Progress, Settings, settings};
+use study::load::{self, Axis, Measured, Parties, Progress, Proposing, Settings, settings};
 use tempfile::TempDir;
 use transport::Role;
 use transport_quic::pki::{Authority, Credentials};
@@ -54,6 +55,13 @@ impl Load {
                 (Some(axis), loads)
             }
         };
+        let is_blind = |settings: &Settings| settings.proposing == Proposing::Blind;
+        if !args.own && !loads.iter().all(|(_, settings)| is_blind(settings)) {
+            // It would place the load's tasks on machines of others as well.
+            return Err(Failure::Input(
+                "--policy: a policy sees all machines of a cell; use --self".to_owned(),
+            ));
+        }
         let target = if args.own {
             Target::Own(args.dir.unwrap_or_else(std::env::temp_dir))
         } else {
@@ -83,6 +91,8 @@ fn settings_of(args: &LoadArgs) -> Result<Settings, String> {
         ops: args.ops,
         machines: args.machines,
         tasks: args.tasks,
+        proposing: args.policy.parse().map_err(|e| format!("--policy: {e}"))?,
+        rate: args.rate,
         skew: args.skew.parse().map_err(|e| format!("--skew: {e}"))?,
         detection: settings::detection(&args.detection)?,
         atomicity: settings::atomicity(&args.atomicity)?,
@@ -117,7 +127,9 @@ fn sweep_of(text: &str, settings: &Settings) -> Result<(Axis, Loads), String> {
 pub(crate) async fn run(load: Load) -> Result<Ended, Failure> {
     let mut found = Vec::new();
     for (value, settings) in &load.loads {
-        if let Some((axis, value)) = load.axis.zip(value.as_ref()) {
+        if std::io::stderr().is_terminal()
+            && let Some((axis, value)) = load.axis.zip(value.as_ref())
+        {
             say(&format!("{} = {value}", axis.word()));
         }
         found.push((value.clone(), settings, one(&load.target, settings).await?));
@@ -183,21 +195,23 @@ fn scratch(dir: &Path) -> Result<TempDir, Failure> {
 /// Loads the cell and shows how far it is.
 async fn measure(settings: &Settings, parties: Parties) -> Result<Measured, Failure> {
     let whole = (settings.warm_up + settings.duration).as_millis() as u64;
-    let bar = Bar::new("load (ms)", whole);
+    // Whoever reads this with a program wants the result alone.
+    let bar = std::io::stderr().is_terminal().then(|| Bar::new("load (ms)", whole));
+    let show = |position, message| bar.iter().for_each(|bar| bar.at(position, String::clone(&message)));
     let mut tell = |progress| match progress {
-        Progress::Registered(machines) => bar.at(0, format!("{machines} machines")),
+        Progress::Registered(machines) => show(0, format!("{machines} machines")),
         Progress::Running(placed, elapsed) => {
             let rate = placed as f64 / elapsed.as_secs_f64().max(0.001);
-            bar.at(elapsed.as_millis() as u64, format!("{placed} placements, {rate:.0}/s"));
+            show(elapsed.as_millis() as u64, format!("{placed} placements, {rate:.0}/s"));
         }
-        Progress::Limits => bar.at(whole, "measuring the limits of this machine".to_owned()),
+        Progress::Limits => show(whole, "measuring the limits of this machine".to_owned()),
     };
     let stop = shutdown::asked(false)?;
     let measured = tokio::select! {
         measured = load::run(settings, &parties, &mut tell) => measured.map_err(Failure::from),
         () = stop => Err(DemoError::Interrupted.into()),
     };
-    if let Ok(measured) = &measured {
+    if let (Ok(measured), Some(bar)) = (&measured, bar) {
         bar.done(&format!("{} placements in {:.1} s", measured.counts.placed, measured.seconds));
     }
     measured
@@ -276,6 +290,10 @@ mod tests {
         assert!(check(&["--skew", "zipf"]).is_err_and(|e| e.starts_with("--skew: \"zipf\" is no skew")));
         assert!(check(&["--hold", "soon"]).is_err_and(|e| e.starts_with("--hold: \"soon\"")));
         assert!(check(&["--hold", "1ms"]).is_err_and(|e| e.contains(&RESTARTS_MAX.to_string())));
+        assert!(
+            check(&["--policy", "best"]).is_err_and(|e| e.starts_with("--policy: \"best\" is no policy"))
+        );
+        assert!(check(&["--policy", "batch", "--rate", "9"]).is_err_and(|e| e.starts_with("--policy")));
         assert!(check(&["--schedulers", "0"]).is_err_and(|e| e.starts_with("--schedulers: 0")));
         assert!(check(&["--hold", "never"]).is_ok_and(|load| load.loads[0].1.hold.is_none()));
     }

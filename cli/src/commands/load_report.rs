@@ -1,7 +1,8 @@
 //! How the results of `ohm load` are shown: facts for one load, a table for a sweep, JSON for programs.
 
 use serde_json::{Value, json};
-use study::load::{Axis, Measured, Settings, Times};
+use study::load::{Axis, Measured, Party, Proposing, Settings, Times};
+use transport_quic::{Carried, Traffic};
 
 use crate::failure::Failure;
 use crate::show::table::facts;
@@ -92,7 +93,57 @@ fn three(times: &Times) -> String {
 fn load_line(s: &Settings) -> String {
     let hold = s.hold.map_or_else(|| "for ever".to_owned(), |hold| format!("for {hold:?}"));
     let of = format!("{} × {} transactions of {}", s.schedulers, s.in_flight, s.ops);
-    format!("{of}, {} machines ({}), {} tasks held {hold}", s.machines, s.skew, s.tasks)
+    let choice = match s.proposing {
+        Proposing::Blind => s.skew.to_string(),
+        Proposing::Policy(name) => format!("chosen by policy {name}"),
+    };
+    let rate = s.rate.map_or_else(String::new, |rate| format!(", at most {rate} placements/s"));
+    format!("{of}, {} machines ({choice}), {} tasks held {hold}{rate}", s.machines, s.tasks)
+}
+
+type Lines = Vec<(&'static str, String)>;
+
+fn cost_lines(m: &Measured, lines: &mut Lines) {
+    if let Some(us) = cpu(m) {
+        let each = |(name, us): (&String, &u64)| format!("{name} {:.2}", m.per_placement(*us));
+        let threads: Vec<String> = m.server_cpu_us_by_thread.iter().map(each).collect();
+        lines.push(("server", format!("{us:.2} CPU-µs per placement: {}", threads.join(", "))));
+    }
+    let own = m.per_placement(m.own_cpu_us);
+    let cores = m.own_cpu_us as f64 / 1e6 / m.seconds;
+    lines.push(("generator", format!("{own:.2} CPU-µs per placement, {cores:.1} cores, copies included")));
+    if let Some((transactions, others)) = m.log_bytes {
+        let each = format!("{:.1} bytes per placement", m.per_placement(transactions));
+        let others = format!("{:.1} of reports and the rest", m.per_placement(others));
+        let disk = m.disk_bytes.map(|b| format!("; {:.1} written to disk in all", m.per_placement(b)));
+        lines.push(("log", format!("{each}, {others}{}", disk.unwrap_or_default())));
+    }
+    let each = |(party, traffic): (&Party, &Traffic)| {
+        let (out, back) = (m.per_placement(traffic.sent.bytes), m.per_placement(traffic.received.bytes));
+        format!("{} {out:.1} out, {back:.1} back", party.word())
+    };
+    let wires: Vec<String> = m.traffic.iter().map(each).collect();
+    lines.push(("wire", format!("bytes per placement: {}", wires.join("; "))));
+}
+
+fn limit_lines(s: &Settings, m: &Measured, lines: &mut Lines) {
+    let echo = m.echo_placements_per_s(s);
+    let frames = format!("{} + {} bytes there and back", m.echo.request_bytes, m.echo.reply_bytes);
+    let share = percent(m.limit_share(s));
+    lines.push(("limit", format!("{share} of what QUIC alone carries: {echo:.0}/s ({frames})")));
+    if let (Some(limit), Some(disk)) = (m.disk_placements_per_s(), &m.disk) {
+        let group = format!("{} groups/s of {}", disk.flushes_per_s as u64, text::bytes(disk.group_bytes));
+        let took = micros(disk.flush.percentile(50.0));
+        let share = percent(m.placements_per_s() / limit);
+        lines.push(("disk", format!("{share} of what it flushes: {limit:.0}/s ({group}, {took} p50)")));
+        let lag = m.copy_lag.percentile(99.0) as f64 / disk.flush.percentile(50.0).max(1) as f64;
+        lines.push(("lag p99", format!("{lag:.1} times the flush")));
+    }
+    if let Some(limit) = m.latency_limit_us() {
+        let times = m.latency.percentile(50.0) as f64 / limit.max(1) as f64;
+        let parts = format!("flush + round trip, both alone: {}", micros(limit));
+        lines.push(("latency p50", format!("{times:.1} times its limit ({parts})")));
+    }
 }
 
 fn as_text(s: &Settings, m: &Measured) -> String {
@@ -113,33 +164,8 @@ fn as_text(s: &Settings, m: &Measured) -> String {
         ("latency", three(&m.latency)),
         ("copy lag", three(&m.copy_lag)),
     ];
-    if let Some(us) = cpu(m) {
-        let each = |(name, us): (&String, &u64)| format!("{name} {:.2}", m.per_placement(*us));
-        let threads: Vec<String> = m.server_cpu_us_by_thread.iter().map(each).collect();
-        lines.push(("server", format!("{us:.2} CPU-µs per placement: {}", threads.join(", "))));
-    }
-    let own = m.per_placement(m.own_cpu_us);
-    let cores = m.own_cpu_us as f64 / 1e6 / m.seconds;
-    lines.push(("generator", format!("{own:.2} CPU-µs per placement, {cores:.1} cores, copies included")));
-    if let Some((transactions, others)) = m.log_bytes {
-        let each = format!("{:.1} bytes per placement", m.per_placement(transactions));
-        let others = format!("{:.1} of reports and the rest", m.per_placement(others));
-        let disk = m.disk_bytes.map(|b| format!("; {:.1} written to disk in all", m.per_placement(b)));
-        lines.push(("log", format!("{each}, {others}{}", disk.unwrap_or_default())));
-    }
-    lines.push(("limit", format!("{} of the lower one of:", percent(m.limit_share(s)))));
-    let echo = m.echo_placements_per_s(s);
-    let frames = format!("{} + {} bytes", m.echo.request_bytes, m.echo.reply_bytes);
-    let shares = percent(m.placements_per_s() / echo.max(1.0));
-    lines.push(("  QUIC echo", format!("{echo:.0}/s ({frames} there and back; {shares})")));
-    if let (Some(limit), Some(disk)) = (m.disk_placements_per_s(), &m.disk) {
-        let group = format!("{} groups/s of {}", disk.flushes_per_s as u64, text::bytes(disk.group_bytes));
-        let took = micros(disk.flush.percentile(50.0));
-        lines.push((
-            "  fdatasync",
-            format!("{limit:.0}/s ({group}, {took} p50; {})", percent(m.placements_per_s() / limit)),
-        ));
-    }
+    cost_lines(m, &mut lines);
+    limit_lines(s, m, &mut lines);
     let copies = format!("{} hashes of copies compared", m.compared);
     let problems = m.problems().len();
     let audit = if problems == 0 { "clean".to_owned() } else { format!("{problems} problems, see above") };
@@ -168,6 +194,7 @@ fn as_json(s: &Settings, m: &Measured) -> Value {
         threads.map(|(name, us)| (name.clone(), m.per_placement(*us).into())).collect();
     let disk = m.disk.as_ref().map(|disk| {
         json!({
+            "copy_lag_flushes": m.copy_lag.percentile(99.0) as f64 / disk.flush.percentile(50.0).max(1) as f64,
             "group_bytes": disk.group_bytes,
             "flushes_per_s": disk.flushes_per_s,
             "flush_us": times(&disk.flush),
@@ -175,6 +202,9 @@ fn as_json(s: &Settings, m: &Measured) -> Value {
             "share": m.disk_placements_per_s().map(|limit| m.placements_per_s() / limit),
         })
     });
+    let proposals = m.traffic.get(&Party::Schedulers).copied().unwrap_or_default();
+    let wire: serde_json::Map<String, Value> =
+        m.traffic.iter().map(|(party, traffic)| (party.word().to_owned(), wire_json(m, traffic))).collect();
     json!({
         "placements_per_s": m.placements_per_s(),
         "transactions_per_s": m.transactions_per_s(),
@@ -192,12 +222,16 @@ fn as_json(s: &Settings, m: &Measured) -> Value {
         "log_bytes_per_placement": m.log_bytes.map(|(transactions, _)| m.per_placement(transactions)),
         "other_log_bytes_per_placement": m.log_bytes.map(|(_, others)| m.per_placement(others)),
         "disk_bytes_per_placement": m.disk_bytes.map(|bytes| m.per_placement(bytes)),
-        "wire_bytes_per_placement": (m.echo.request_bytes + m.echo.reply_bytes) as f64 / f64::from(s.ops),
+        "wire_bytes_per_placement": m.per_placement(proposals.bytes()),
+        "wire": wire,
+        "latency_limit_us": m.latency_limit_us(),
+        "latency_limit_ratio": m.latency_limit_us().map(|us| m.latency.percentile(50.0) as f64 / us.max(1) as f64),
         "limits": {
             "echo": {
                 "request_bytes": m.echo.request_bytes,
                 "reply_bytes": m.echo.reply_bytes,
                 "round_trip_us": times(&m.echo.round_trip),
+                "round_trip_alone_us": times(&m.round_trip),
                 "placements_per_s": m.echo_placements_per_s(s),
                 "share": m.placements_per_s() / m.echo_placements_per_s(s).max(1.0),
             },
@@ -207,6 +241,18 @@ fn as_json(s: &Settings, m: &Measured) -> Value {
         "copies": {"compared": m.compared, "placed": m.copies_placed},
         "settings": settings_json(s),
     })
+}
+
+/// What a party's connections carried, per placement.
+fn wire_json(m: &Measured, traffic: &Traffic) -> Value {
+    let one = |carried: &Carried| {
+        json!({
+            "bytes": m.per_placement(carried.bytes),
+            "datagrams": m.per_placement(carried.datagrams),
+            "calls": m.per_placement(carried.calls),
+        })
+    };
+    json!({"sent": one(&traffic.sent), "received": one(&traffic.received)})
 }
 
 fn count_json(counts: &study::load::Counts) -> Value {
@@ -229,6 +275,8 @@ fn settings_json(s: &Settings) -> Value {
         "ops": s.ops,
         "machines": s.machines,
         "tasks": s.tasks,
+        "policy": s.proposing.word(),
+        "rate": s.rate,
         "skew": s.skew.to_string(),
         "detection": text::detection(s.detection),
         "atomicity": text::atomicity(s.atomicity),

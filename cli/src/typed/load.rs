@@ -10,6 +10,8 @@ use super::connect::OutputArgs;
 #[command(after_help = "Examples:
   ohm load --self
   ohm load --self --schedulers 4 --ops 100 --duration 20s -o json
+  ohm load --self --policy batch
+  ohm load --self --schedulers 1 --in-flight 1 --ops 1     the latency of a single transaction
   ohm load --self --skew zipf:1.1 --detection version
   ohm load --self --sweep ops=1,10,100
   ohm load --server 10.0.0.1:7447 --pki ./pki        a running cell; its authority must be in ./pki
@@ -40,6 +42,12 @@ pub(crate) struct LoadArgs {
     /// Tasks of all schedulers together
     #[arg(long, value_name = "N", default_value_t = 500_000, help_heading = "Load")]
     pub(crate) tasks: u32,
+    /// How proposals come about: `null` draws machines by chance, `batch` and `service` plan as schedulers do
+    #[arg(long, value_name = "POLICY", default_value = "null", help_heading = "Load")]
+    pub(crate) policy: String,
+    /// Placements proposed per second at most, by all schedulers together [default: as fast as it goes]
+    #[arg(long, value_name = "N", help_heading = "Load")]
+    pub(crate) rate: Option<u32>,
     /// How machines are drawn: uniform, zipf:EXPONENT, or hot:MACHINES:CHOICES (hot:0.01:0.5)
     #[arg(long, value_name = "SKEW", default_value = "uniform", help_heading = "Load")]
     pub(crate) skew: String,
@@ -64,8 +72,8 @@ pub(crate) struct LoadArgs {
     /// Decides which machines are drawn
     #[arg(long, value_name = "NUMBER", default_value_t = 1, help_heading = "Load")]
     pub(crate) seed: u64,
-    /// Measure once for each value of one axis: schedulers, in-flight, ops, machines, tasks, copies, skew, detection
-    /// or atomicity
+    /// Measure once for each value of one axis: schedulers, in-flight, ops, machines, tasks, copies, policy, rate, skew,
+    /// detection or atomicity
     #[arg(long, value_name = "AXIS=A,B,…")]
     pub(crate) sweep: Option<String>,
     #[command(flatten)]

@@ -14,10 +14,12 @@ use crate::ask::{self, AgentResponder};
 use crate::bounds::{AGENT_REQUESTS_MAX, CLOSE_WAIT, CONNECT_WAIT};
 use crate::closing::{self, why};
 use crate::endpoint;
+use crate::pipeline::Pipeline;
 use crate::pki::Credentials;
 use crate::requests::Requests;
 use crate::subscription::{Arrivals, Subscription};
 use crate::tls::{self, ServerCheck};
+use crate::traffic::Traffic;
 
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
@@ -171,6 +173,25 @@ impl Client {
     /// The server refused, or the connection broke.
     pub async fn call(&self, request: Request) -> Result<Reply, CallError> {
         self.inner.requests.call(request).await
+    }
+
+    /// A stream of its own for a party that makes thousands of calls per second.
+    ///
+    /// # Errors
+    /// The connection broke.
+    pub async fn pipeline(&self) -> Result<Pipeline, CallError> {
+        let opened = self.inner.connection.open_bi().await;
+        let (send, receive) = opened.map_err(|error| CallError::Lost(why(&error)))?;
+        Ok(Pipeline::new(self.clone(), send, receive))
+    }
+
+    /// What this connection has carried so far, repetitions and acknowledgements included.
+    pub fn traffic(&self) -> Traffic {
+        Traffic::of(&self.inner.connection.stats())
+    }
+
+    pub(crate) fn connection(&self) -> &Connection {
+        &self.inner.connection
     }
 
     /// Follows the log, after a position or from a snapshot.

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! Client ── call ─────────▶ one long-lived bidirectional stream ──▶ Session::next_request ──▶ Responder
+//! Pipeline ── exchange ───▶ one more, for a party that calls thousands of times a second ──▶ the same
 //! Client ◀─ Subscription ── one unidirectional stream each ◀─────── SubscriptionWriter
 //! Client ── heartbeat ────▶ datagrams ────────────────────────────▶ Session::next_heartbeat
 //! Client ◀─ agent requests ─ one bidirectional stream each ◀─────── Session::ask_agent
@@ -18,6 +19,7 @@ mod closing;
 mod endpoint;
 mod identity;
 mod listener;
+mod pipeline;
 pub mod pki;
 mod replies;
 mod requests;
@@ -25,12 +27,15 @@ mod serve;
 mod session;
 mod subscription;
 mod tls;
+mod traffic;
 
 pub use ask::AgentResponder;
 pub use client::{CallError, Client, ConnectError};
 pub use listener::{BindError, Listener};
+pub use pipeline::{Answered, Pipeline};
 pub use pki::{Authority, Credentials, PkiError};
 pub use replies::Responder;
 pub use serve::Incoming;
 pub use session::{SendError, Session};
 pub use subscription::{Subscription, SubscriptionWriter};
+pub use traffic::{Carried, Traffic};

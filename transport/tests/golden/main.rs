@@ -13,7 +13,7 @@ use cell_state::codec;
 use proptest::prelude::*;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use transport::message::{AgentReply, AgentRequest, Heartbeat, ReplyFrame, RequestFrame};
+use transport::message::{AgentReply, AgentRequest, Heartbeat, ReplyFrame, RequestFrame, RequestFrameRef};
 use transport::{RequestKind, frame, unframe};
 
 /// A number as large as it gets takes the longest encoding, so that the width of numbers is pinned as well.
@@ -67,6 +67,14 @@ fn hex(bytes: &[u8]) -> String {
 
 fn unhex(text: &str) -> Vec<u8> {
     (0..text.len()).step_by(2).map(|i| u8::from_str_radix(&text[i..i + 2], 16).expect("hex digits")).collect()
+}
+
+#[test]
+fn a_request_that_its_sender_keeps_has_the_same_bytes() {
+    for (id, (name, request)) in (1..).zip(requests::all()) {
+        let kept = codec::encode(&RequestFrameRef { id, request: &request });
+        assert_eq!(kept, codec::encode(&RequestFrame { id, request }), "{name}");
+    }
 }
 
 #[test]

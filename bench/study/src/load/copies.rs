@@ -16,7 +16,8 @@ use transport::Scope;
 use transport_quic::{Client, Credentials, Subscription};
 
 use super::error::LoadError;
-use super::schedulers::Field;
+use super::field::Field;
+use super::wires::Party;
 use crate::bounds::{BUSY_PAUSE, LOAD_CATCH_UP_WAIT};
 use crate::replica::{Replica, Taken};
 use crate::witness::WitnessError;
@@ -63,8 +64,8 @@ impl Copies {
             let client = (server, credentials.clone());
             let seen = Arc::new(Seen::default());
             copies.seen.push(Arc::clone(&seen));
-            let first = (number == 0).then(|| Arc::clone(field));
-            let copy = Copy { seen, first, sessions: sessions.clone(), replica: Replica::default() };
+            let (field, sessions) = (Arc::clone(field), sessions.clone());
+            let copy = Copy { seen, is_first: number == 0, field, sessions, replica: Replica::default() };
             let stopped = stopped.clone();
             let thread = std::thread::Builder::new().name(format!("load-copy-{number}"));
             let started = thread.spawn(move || copy.run(client, stopped));
@@ -130,7 +131,8 @@ impl Drop for Copies {
 struct Copy {
     seen: Arc<Seen>,
     /// The first copy tells how far it is.
-    first: Option<Arc<Field>>,
+    is_first: bool,
+    field: Arc<Field>,
     sessions: BTreeSet<SessionId>,
     replica: Replica,
 }
@@ -143,6 +145,7 @@ impl Copy {
             runtime.block_on(async {
                 let follow = async {
                     let client = Client::connect(server, &credentials).await.map_err(|e| e.to_string())?;
+                    self.field.wires.add(Party::Copies, &client);
                     let subscription =
                         client.subscribe(Scope::Full, None).await.map_err(|e| e.to_string())?;
                     self.follow(subscription).await.map_err(|e| e.to_string())
@@ -166,8 +169,8 @@ impl Copy {
             self.seen.snapshots.store(self.replica.snapshots(), Ordering::Release);
             self.seen.compared.store(self.replica.compared(), Ordering::Release);
             self.seen.at.store(at.0, Ordering::Release);
-            if let Some(field) = &self.first {
-                field.board.applied(at);
+            if self.is_first {
+                self.field.board.applied(at);
             }
         }
         Err(WitnessError::Ended(self.replica.cell().seq()))

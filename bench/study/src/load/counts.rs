@@ -1,15 +1,13 @@
 //! What a load counts: proposals and their outcomes, and how long each answer took.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard};
-use std::time::{Duration, Instant};
+use std::collections::BTreeMap;
+use std::time::Duration;
 
-use cell_state::Seq;
-use cell_state::verdict::{Conflict, Outcome};
+use cell_state::verdict::Outcome;
 use hdrhistogram::Histogram;
 
-use crate::bounds::{LOAD_LAGS_MAX, LOAD_TIME_MAX_US};
+use super::board::Phase;
+use crate::bounds::LOAD_TIME_MAX_US;
 
 /// Outcomes of transactions.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -24,7 +22,7 @@ pub struct Counts {
     pub aborted: u64,
     /// Placements lost, by the word of the conflict's kind.
     pub conflicts: BTreeMap<&'static str, u64>,
-    /// Of those, how many the proposer could have known: this load looks at nothing before it proposes.
+    /// Of those, how many the proposer could have known: one without a policy looks at nothing before it proposes.
     pub divergences: u64,
     /// Times the server said that it was busy.
     pub busy: u64,
@@ -39,7 +37,7 @@ impl Counts {
     }
 
     /// Takes the answer to a transaction.
-    pub(super) fn take(&mut self, outcomes: &[Outcome], failed: Option<&Conflict>) {
+    fn take(&mut self, outcomes: &[Outcome]) {
         self.transactions += 1;
         self.attempts += outcomes.len() as u64;
         for outcome in outcomes {
@@ -54,7 +52,19 @@ impl Counts {
                 Outcome::Stopping { .. } | Outcome::Resized { .. } => {}
             }
         }
-        debug_assert!(failed.is_none(), "a load asserts nothing");
+    }
+
+    fn add(&mut self, other: &Counts) {
+        self.transactions += other.transactions;
+        self.attempts += other.attempts;
+        self.placed += other.placed;
+        self.aborted += other.aborted;
+        self.divergences += other.divergences;
+        self.busy += other.busy;
+        self.starved += other.starved;
+        for (word, count) in &other.conflicts {
+            *self.conflicts.entry(word).or_default() += count;
+        }
     }
 }
 
@@ -74,6 +84,11 @@ impl Times {
         self.0.saturating_record(u64::try_from(time.as_micros()).unwrap_or(u64::MAX));
     }
 
+    /// Adds all of another.
+    pub(super) fn merge(&mut self, other: &Times) {
+        self.0.add(&other.0).expect("both have the same bounds");
+    }
+
     /// How many there are.
     pub fn count(&self) -> u64 {
         self.0.len()
@@ -85,133 +100,44 @@ impl Times {
     }
 }
 
-/// Where a load stands.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Phase {
-    /// Running, not yet counted.
-    WarmUp,
-    /// Running and counted.
-    Measured,
-    /// Proposing nothing more.
-    Over,
-}
-
-/// What has been counted, all in all and while it was measured.
+/// What one proposer has counted, all in all and while it was measured; each keeps its own.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Record {
+pub(super) struct Tally {
     pub(super) whole: Counts,
     pub(super) measured: Counts,
     pub(super) latency: Times,
 }
 
-/// Where everybody who takes part writes down what happened.
-#[derive(Debug, Default)]
-pub(super) struct Board {
-    phase: AtomicU8,
-    record: Mutex<Record>,
-    lags: Mutex<Lags>,
-    /// How far the first copy is: what a proposal may be based on.
-    pub(super) copied: AtomicU64,
-    /// Committed so far, for the progress bar.
-    pub(super) placed: AtomicU64,
-}
-
-/// Acknowledged positions that the first copy hasn't applied yet, and how long it took with the others.
-#[derive(Debug, Default)]
-struct Lags {
-    waiting: VecDeque<(Seq, Instant)>,
-    times: Times,
-}
-
-impl Board {
-    pub(super) fn phase(&self) -> Phase {
-        match self.phase.load(Ordering::Acquire) {
-            0 => Phase::WarmUp,
-            1 => Phase::Measured,
-            _ => Phase::Over,
-        }
-    }
-
-    pub(super) fn enter(&self, phase: Phase) {
-        self.phase.store(phase as u8, Ordering::Release);
-    }
-
-    pub(super) fn is_over(&self) -> bool {
-        self.phase() == Phase::Over
-    }
-
-    pub(super) fn record(&self) -> MutexGuard<'_, Record> {
-        self.record.lock().expect("no panic while it is held")
-    }
-
+impl Tally {
     /// Changes a count.
-    pub(super) fn note(&self, change: impl Fn(&mut Counts)) {
-        let mut record = self.record();
-        change(&mut record.whole);
-        if self.phase() == Phase::Measured {
-            change(&mut record.measured);
+    pub(super) fn note(&mut self, phase: Phase, change: impl Fn(&mut Counts)) {
+        change(&mut self.whole);
+        if phase == Phase::Measured {
+            change(&mut self.measured);
         }
     }
 
-    /// Takes the answer to a transaction that was sent at `sent`.
-    pub(super) fn answered(&self, sent: Instant, outcomes: &[Outcome], failed: Option<&Conflict>) {
-        let took = sent.elapsed();
-        let mut record = self.record();
-        record.whole.take(outcomes, failed);
-        if self.phase() == Phase::Measured {
-            record.measured.take(outcomes, failed);
-            record.latency.add(took);
-        }
-        self.placed.store(record.whole.placed, Ordering::Relaxed);
-    }
-
-    fn lags(&self) -> MutexGuard<'_, Lags> {
-        self.lags.lock().expect("no panic while it is held")
-    }
-
-    /// A position was acknowledged just now.
-    pub(super) fn acknowledged(&self, at: Seq) {
-        if self.phase() != Phase::Measured {
-            return;
-        }
-        let mut lags = self.lags();
-        // Looked at under the lock that the copy takes after it has moved on, so none is left waiting.
-        if self.copied.load(Ordering::Acquire) >= at.0 {
-            lags.times.add(Duration::ZERO);
-        } else if lags.waiting.len() < LOAD_LAGS_MAX {
-            lags.waiting.push_back((at, Instant::now()));
+    /// Takes the answer to a transaction.
+    pub(super) fn answered(&mut self, phase: Phase, took: Duration, outcomes: &[Outcome]) {
+        self.whole.take(outcomes);
+        if phase == Phase::Measured {
+            self.measured.take(outcomes);
+            self.latency.add(took);
         }
     }
 
-    /// The first copy has applied everything up to a position.
-    pub(super) fn applied(&self, upto: Seq) {
-        self.copied.store(upto.0, Ordering::Release);
-        let mut lags = self.lags();
-        let Lags { waiting, times } = &mut *lags;
-        if waiting.is_empty() {
-            return;
-        }
-        let now = Instant::now();
-        // Answers come nearly in the order of the log: what is out of order is a few places away.
-        waiting.retain(|(at, acknowledged)| {
-            let done = *at <= upto;
-            if done {
-                times.add(now.duration_since(*acknowledged));
-            }
-            !done
-        });
-    }
-
-    /// How long the first copy took to apply what was acknowledged.
-    pub(super) fn lag_times(&self) -> Times {
-        self.lags().times.clone()
+    /// Adds what another proposer has counted.
+    pub(super) fn merge(&mut self, other: &Tally) {
+        self.whole.add(&other.whole);
+        self.measured.add(&other.measured);
+        self.latency.merge(&other.latency);
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use cell_state::verdict::{ConflictKind, Placed};
-    use cell_state::{JobId, MachineId, TaskId};
+    use cell_state::verdict::{Conflict, ConflictKind, Placed};
+    use cell_state::{JobId, MachineId, Seq, TaskId};
 
     use super::*;
 
@@ -240,17 +166,15 @@ mod tests {
 
     #[test]
     fn every_proposal_has_one_outcome() {
-        let board = Board::default();
-        let sent = Instant::now();
-        board.answered(sent, &outcomes(), None);
-        board.enter(Phase::Measured);
-        board.answered(sent, &outcomes(), None);
-        board.enter(Phase::Over);
-        board.answered(sent, &outcomes(), None);
-        let record = board.record().clone();
-        assert_eq!((record.whole.transactions, record.measured.transactions), (3, 1));
-        assert_eq!(record.latency.count(), 1);
-        for counts in [record.whole, record.measured] {
+        let (mut one, mut other) = (Tally::default(), Tally::default());
+        one.answered(Phase::WarmUp, Duration::ZERO, &outcomes());
+        one.answered(Phase::Measured, Duration::ZERO, &outcomes());
+        other.answered(Phase::Over, Duration::ZERO, &outcomes());
+        other.note(Phase::Measured, |counts| counts.busy += 1);
+        one.merge(&other);
+        assert_eq!((one.whole.transactions, one.measured.transactions), (3, 1));
+        assert_eq!((one.latency.count(), one.whole.busy, one.measured.busy), (1, 1, 1));
+        for counts in [one.whole, one.measured] {
             assert_eq!(counts.attempts, counts.placed + counts.lost() + counts.aborted);
             assert_eq!(counts.conflicts["no-machine"], 2 * counts.conflicts["changed"]);
             assert_eq!(counts.divergences, counts.transactions);
@@ -265,23 +189,10 @@ mod tests {
         for (percent, us) in [(50.0, 500), (99.0, 990), (99.9, 999)] {
             assert!(times.percentile(percent).abs_diff(us) <= 1, "{percent} %");
         }
-        times.add(Duration::from_secs(1_000));
+        let mut long = Times::default();
+        long.add(Duration::from_secs(1_000));
+        times.merge(&long);
         assert!(times.percentile(100.0) >= LOAD_TIME_MAX_US);
         assert_eq!(times.count(), 1_001);
-    }
-
-    #[test]
-    fn a_lag_counts_once_and_is_nothing_when_the_copy_came_first() {
-        let board = Board::default();
-        board.acknowledged(Seq(1));
-        board.enter(Phase::Measured);
-        board.acknowledged(Seq(5));
-        board.acknowledged(Seq(4));
-        board.applied(Seq(4));
-        assert_eq!(board.lag_times().count(), 1);
-        board.applied(Seq(6));
-        board.acknowledged(Seq(6));
-        assert_eq!(board.lag_times().count(), 3);
-        assert_eq!(board.lag_times().percentile(1.0), 0);
     }
 }

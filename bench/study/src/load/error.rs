@@ -39,6 +39,14 @@ pub enum LoadError {
         /// The reason.
         source: io::Error,
     },
+    /// A phase took longer than it may.
+    #[error("{what} took longer than {seconds} s")]
+    Late {
+        /// What it was.
+        what: &'static str,
+        /// How long it may take.
+        seconds: u64,
+    },
     /// A part of the load was cut off: this process is shutting down.
     #[error("a part of the load was cut off: {0}")]
     CutOff(#[from] JoinError),

@@ -4,8 +4,9 @@
 use std::collections::BTreeMap;
 
 use cell_state::Seq;
+use transport_quic::Traffic;
 
-use super::{Counts, DiskLimit, EchoLimit, Settings, Times};
+use super::{Counts, DiskLimit, EchoLimit, Party, Settings, Times};
 
 /// What was measured.
 #[derive(Clone, Debug)]
@@ -32,10 +33,14 @@ pub struct Measured {
     pub disk_bytes: Option<u64>,
     /// Groups the server flushed.
     pub flushes: Option<u64>,
+    /// What the connections carried.
+    pub traffic: BTreeMap<Party, Traffic>,
     /// The disk's limit for groups of the mean size.
     pub disk: Option<DiskLimit>,
     /// QUIC's limit for these transactions.
     pub echo: EchoLimit,
+    /// How long the echo takes when nothing else is under way.
+    pub round_trip: Times,
     /// Where the audit was made, and what is wrong then.
     pub audit: (Seq, Vec<String>),
     /// How often the copies were compared with the server's hash; each was equal.
@@ -72,11 +77,15 @@ impl Measured {
         Some(disk.flushes_per_s * self.counts.placed as f64 / flushes as f64)
     }
 
-    /// The part reached of the lower of the two limits.
+    /// The part reached of what QUIC alone would carry.
     pub fn limit_share(&self, settings: &Settings) -> f64 {
         let limit = self.echo_placements_per_s(settings);
-        let limit = self.disk_placements_per_s().map_or(limit, |disk| disk.min(limit));
         if limit > 0.0 { self.placements_per_s() / limit } else { 0.0 }
+    }
+
+    /// Microseconds a transaction takes at least: one flush and one round trip, each as it is without any other load.
+    pub fn latency_limit_us(&self) -> Option<u64> {
+        Some(self.disk.as_ref()?.flush.percentile(50.0) + self.round_trip.percentile(50.0))
     }
 
     /// What is wrong with the cell, or with what was counted; empty when all is well.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use cell_state::bounds::{RESTARTS_MAX, SESSION_OUTCOME_OPS_MAX, SESSION_OUTCOMES_MAX};
 use cell_state::transaction::{Atomicity, Detection};
+use schedulers::policy::BUILT_IN;
 
 use super::skew::Skew;
 use crate::bounds::{
@@ -24,7 +25,11 @@ pub struct Settings {
     pub machines: u32,
     /// Tasks of all jobs together, divided among the schedulers.
     pub tasks: u32,
-    /// How machines are chosen.
+    /// How proposals come about.
+    pub proposing: Proposing,
+    /// Placements proposed per second at most, by all schedulers together.
+    pub rate: Option<u32>,
+    /// How machines are chosen by those who propose blindly.
     pub skew: Skew,
     /// What counts as a conflict.
     pub detection: Detection,
@@ -42,7 +47,47 @@ pub struct Settings {
     pub seed: u64,
 }
 
+/// How proposals come about.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Proposing {
+    /// Machines are drawn by chance, and nothing is looked at.
+    Blind,
+    /// A built-in policy of this name plans on a copy of the cell.
+    Policy(&'static str),
+}
+
+impl Proposing {
+    /// The word for proposing blindly.
+    pub const BLIND: &'static str = "null";
+
+    /// As in [`Settings`].
+    pub fn word(self) -> &'static str {
+        match self {
+            Proposing::Blind => Proposing::BLIND,
+            Proposing::Policy(name) => name,
+        }
+    }
+}
+
+impl FromStr for Proposing {
+    type Err = String;
+
+    fn from_str(word: &str) -> Result<Proposing, String> {
+        if word == Proposing::BLIND {
+            return Ok(Proposing::Blind);
+        }
+        let known = || format!("{}, {}", Proposing::BLIND, BUILT_IN.join(", "));
+        let found = BUILT_IN.into_iter().find(|name| *name == word).map(Proposing::Policy);
+        found.ok_or_else(|| format!("{word:?} is no policy; expected one of {}", known()))
+    }
+}
+
 impl Settings {
+    /// The placements per second of one scheduler at most.
+    pub(super) fn rate_of_one(&self) -> Option<f64> {
+        self.rate.map(|rate| f64::from(rate) / f64::from(self.schedulers))
+    }
+
     /// Checks that the settings can be meant.
     ///
     /// # Errors
@@ -59,6 +104,14 @@ impl Settings {
         let most = SESSION_OUTCOME_OPS_MAX as u64 / u64::from(self.in_flight);
         within("ops", self.ops.into(), most)
             .map_err(|e| format!("{e} (with {} transactions in flight)", self.in_flight))?;
+        if self.rate == Some(0) {
+            return Err("--rate: 0; expected at least 1".to_owned());
+        }
+        if self.proposing != Proposing::Blind && (self.rate.is_some() || self.skew != Skew::Uniform) {
+            return Err(
+                "--policy: a policy has its own pace and its own choice; leave --rate and --skew".to_owned()
+            );
+        }
         if self.copies > LOAD_COPIES_MAX {
             return Err(format!("--copies: {}; expected at most {LOAD_COPIES_MAX}", self.copies));
         }
@@ -97,6 +150,8 @@ impl Settings {
             Axis::Machines => other.machines = number()?,
             Axis::Tasks => other.tasks = number()?,
             Axis::Copies => other.copies = number()?,
+            Axis::Policy => other.proposing = value.parse()?,
+            Axis::Rate => other.rate = Some(number()?),
             Axis::Skew => other.skew = value.parse()?,
             Axis::Detection => other.detection = detection(value)?,
             Axis::Atomicity => other.atomicity = atomicity(value)?,
@@ -145,6 +200,10 @@ pub enum Axis {
     Tasks,
     /// [`Settings::copies`].
     Copies,
+    /// [`Settings::proposing`].
+    Policy,
+    /// [`Settings::rate`].
+    Rate,
     /// [`Settings::skew`].
     Skew,
     /// [`Settings::detection`].
@@ -155,13 +214,15 @@ pub enum Axis {
 
 impl Axis {
     /// All of them.
-    pub const ALL: [Axis; 9] = [
+    pub const ALL: [Axis; 11] = [
         Axis::Schedulers,
         Axis::InFlight,
         Axis::Ops,
         Axis::Machines,
         Axis::Tasks,
         Axis::Copies,
+        Axis::Policy,
+        Axis::Rate,
         Axis::Skew,
         Axis::Detection,
         Axis::Atomicity,
@@ -176,6 +237,8 @@ impl Axis {
             Axis::Machines => "machines",
             Axis::Tasks => "tasks",
             Axis::Copies => "copies",
+            Axis::Policy => "policy",
+            Axis::Rate => "rate",
             Axis::Skew => "skew",
             Axis::Detection => "detection",
             Axis::Atomicity => "atomicity",
@@ -204,6 +267,8 @@ mod tests {
             ops: 10,
             machines: 1_000,
             tasks: 100_000,
+            proposing: Proposing::Blind,
+            rate: None,
             skew: Skew::Uniform,
             detection: Detection::Fit,
             atomicity: Atomicity::Incremental,
@@ -217,7 +282,8 @@ mod tests {
 
     #[test]
     fn every_axis_takes_a_value_and_refuses_what_can_not_be() {
-        let good = ["2", "8", "100", "10", "200000", "0", "zipf:1", "version", "all-or-nothing"];
+        let good =
+            ["2", "8", "100", "10", "200000", "0", "batch", "5", "zipf:1", "version", "all-or-nothing"];
         for (axis, value) in Axis::ALL.into_iter().zip(good) {
             assert_eq!(axis.word().parse(), Ok(axis));
             assert_ne!(settings().with(axis, value).unwrap(), settings(), "{axis:?}");

@@ -6,6 +6,7 @@ mod cell;
 mod hostile;
 mod impostors;
 mod permissions;
+mod pipelines;
 mod pki;
 mod protocol_doc;
 mod raw;

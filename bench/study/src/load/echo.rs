@@ -1,11 +1,8 @@
-//! The limits a load is compared with, measured in the same run on the same machine: how often the disk flushes
-//! groups of the same size, and how often QUIC carries frames of the same size there and back.
+//! QUIC's limit: how often it carries frames of the same size there and back when nothing is judged and nothing is
+//! logged, measured in the same run.
 
-use std::fs::{self, File};
-use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::ops::Range;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -15,60 +12,12 @@ use cell_state::transaction::{Op, Transaction};
 use cell_state::verdict::{Outcome, Placed};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
-use transport::message::{ReplyFrame, RequestFrame};
+use transport::message::{ReplyFrame, RequestFrameRef};
 use transport::{Reply, Request};
-use transport_quic::{Client, Credentials, Listener, Session};
+use transport_quic::{CallError, Client, Credentials, Listener, Session};
 
 use super::counts::Times;
 use super::error::LoadError;
-
-/// Bytes of the file that is flushed: written anew from its start when it is full, as the log's files are.
-const FILE_BYTES: u64 = 64 << 20;
-
-/// How fast the disk takes groups.
-#[derive(Clone, Debug)]
-pub struct DiskLimit {
-    /// Bytes of each group.
-    pub group_bytes: u64,
-    /// Groups written and flushed per second.
-    pub flushes_per_s: f64,
-    /// How long one took.
-    pub flush: Times,
-}
-
-/// Writes and flushes groups of this size, one after the other, into a file in `dir`.
-pub(super) fn disk(dir: &Path, group_bytes: u64, during: Duration) -> io::Result<DiskLimit> {
-    let path = dir.join("limit");
-    let measured = flush(&path, group_bytes.clamp(1, FILE_BYTES), during);
-    let removed = fs::remove_file(&path);
-    let limit = measured?;
-    removed?;
-    Ok(limit)
-}
-
-fn flush(path: &Path, group_bytes: u64, during: Duration) -> io::Result<DiskLimit> {
-    let file = File::create(path)?;
-    let group = vec![0xa5; group_bytes as usize];
-    // Written before, so that no flush has to make room.
-    let blank = vec![0; 1 << 20];
-    for offset in (0..FILE_BYTES).step_by(blank.len()) {
-        file.write_all_at(&blank, offset)?;
-    }
-    file.sync_all()?;
-    let (mut offset, mut times, started) = (0, Times::default(), Instant::now());
-    while started.elapsed() < during {
-        if offset + group_bytes > FILE_BYTES {
-            offset = 0;
-        }
-        let before = Instant::now();
-        file.write_all_at(&group, offset)?;
-        file.sync_data()?;
-        times.add(before.elapsed());
-        offset += group_bytes;
-    }
-    let flushes_per_s = times.count() as f64 / started.elapsed().as_secs_f64();
-    Ok(DiskLimit { group_bytes, flushes_per_s, flush: times })
-}
 
 /// How fast QUIC carries transactions and verdicts when nothing is judged and nothing is logged.
 #[derive(Clone, Debug)]
@@ -99,34 +48,37 @@ impl Drop for Echo {
     }
 }
 
-/// Keeps the same transactions in flight on as many connections as the load has schedulers.
-pub(super) async fn echo(
-    server: &Credentials,
-    schedulers: &[Credentials],
-    in_flight: u32,
-    txn: Transaction,
-    during: Duration,
-) -> Result<EchoLimit, LoadError> {
-    let echo = start_echo(server.clone()).await?;
+/// What an echo carries.
+pub(super) struct Carry<'a> {
+    /// The certificate of the echo.
+    pub(super) server: &'a Credentials,
+    /// Whose connections: one for each.
+    pub(super) schedulers: &'a [Credentials],
+    /// Transactions each keeps in flight.
+    pub(super) in_flight: u32,
+    /// The transaction.
+    pub(super) txn: Transaction,
+}
+
+/// Keeps the same transaction in flight as often as the load does, on as many connections, through the same pipelines.
+pub(super) async fn echo(carry: Carry<'_>, during: Duration) -> Result<EchoLimit, LoadError> {
+    let echo = start_echo(carry.server.clone()).await?;
     let mut limit = EchoLimit {
-        request_bytes: codec::encode(&RequestFrame { id: 1 << 20, request: Request::Commit(txn.clone()) })
-            .len() as u64,
-        reply_bytes: codec::encode(&ReplyFrame { id: 1 << 20, reply: Ok(verdicts(&txn)) }).len() as u64,
+        request_bytes: 0,
+        reply_bytes: codec::encode(&ReplyFrame { id: 1 << 20, reply: Ok(verdicts(&carry.txn)) }).len() as u64,
         transactions_per_s: 0.0,
         round_trip: Times::default(),
     };
+    let request = Arc::new(Request::Commit(carry.txn));
+    limit.request_bytes = codec::encode(&RequestFrameRef { id: 1 << 20, request: &request }).len() as u64;
     let mut callers = JoinSet::new();
-    let (txn, started) = (Arc::new(txn), Instant::now() + during / 4);
-    for credentials in schedulers {
+    let from = Instant::now() + during / 4;
+    for credentials in carry.schedulers {
         let client = Client::connect(echo.address, credentials).await?;
-        for _ in 0..in_flight {
-            callers.spawn(call(client.clone(), Arc::clone(&txn), started, during));
-        }
+        callers.spawn(call(client, Arc::clone(&request), carry.in_flight, from..from + during));
     }
     while let Some(called) = callers.join_next().await {
-        for took in called?? {
-            limit.round_trip.add(took);
-        }
+        limit.round_trip.merge(&called??);
     }
     limit.transactions_per_s = limit.round_trip.count() as f64 / during.as_secs_f64();
     Ok(limit)
@@ -135,21 +87,31 @@ pub(super) async fn echo(
 /// Calls again and again until the end; how long each call took that was answered in the time that counts.
 async fn call(
     client: Client,
-    txn: Arc<Transaction>,
-    from: Instant,
-    during: Duration,
-) -> Result<Vec<Duration>, LoadError> {
-    let mut took = Vec::new();
+    request: Arc<Request>,
+    in_flight: u32,
+    counted: Range<Instant>,
+) -> Result<Times, LoadError> {
+    const WHAT: &str = "calling the echo";
+    let mut pipeline = client.pipeline().await.map_err(LoadError::call(WHAT))?;
+    let mut sent = vec![Instant::now(); in_flight as usize];
+    let (mut times, mut answers) = (Times::default(), Vec::new());
+    for slot in 0..u64::from(in_flight) {
+        pipeline.add(slot + 1, &request).map_err(LoadError::call(WHAT))?;
+    }
     loop {
-        let sent = Instant::now();
-        let request = Request::Commit(Transaction::clone(&txn));
-        client.call(request).await.map_err(LoadError::call("calling the echo"))?;
+        pipeline.exchange(&mut answers).await.map_err(LoadError::call(WHAT))?;
         let now = Instant::now();
-        if now >= from + during {
-            return Ok(took);
+        if now >= counted.end {
+            return Ok(times);
         }
-        if now >= from {
-            took.push(now - sent);
+        for (id, answer) in answers.drain(..) {
+            answer.map_err(|refusal| LoadError::call(WHAT)(CallError::Refused(refusal)))?;
+            let sent = &mut sent[id as usize - 1];
+            if now >= counted.start {
+                times.add(now - *sent);
+            }
+            *sent = now;
+            pipeline.add(id, &request).map_err(LoadError::call(WHAT))?;
         }
     }
 }
@@ -213,18 +175,4 @@ fn verdicts(txn: &Transaction) -> Reply {
         Op::Evict { .. } | Op::Stop { .. } | Op::Resize { .. } => Outcome::Aborted,
     };
     Reply::Verdicts { at: txn.basis, outcomes: txn.ops.iter().map(placed).collect(), failed_assertion: None }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn flushes_are_counted_and_leave_nothing_behind() {
-        let dir = tempfile::tempdir().unwrap();
-        let limit = disk(dir.path(), 4_096, Duration::from_millis(20)).unwrap();
-        assert!(limit.flush.count() > 0 && limit.flushes_per_s > 0.0);
-        assert_eq!(limit.group_bytes, 4_096);
-        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
-    }
 }
