@@ -64,7 +64,7 @@ impl Room {
     ) -> Result<(), Misfit> {
         fit(id.task, demand, machine, None, &Resources::ZERO)?;
         // The rule chooses devices by itself; those that were given must be free as well.
-        let held = |device: u8| machine.load.devices.get(usize::from(device)).copied().unwrap_or(0);
+        let held = |device: u8| machine.load.extra().devices.get(usize::from(device)).copied().unwrap_or(0);
         let taken = grant.devices.iter().find(|(device, milli)| held(*device) + milli > DEVICE_MILLI);
         match taken {
             None => Ok(()),

@@ -61,7 +61,7 @@ pub fn changes<'a>(event: &'a Event, mut each: impl FnMut(Target, Change<'a>)) {
         Event::JobSubmitted { job, spec, time: _ } => each(Target::Job(*job), Change::Submitted(*job, spec)),
         Event::JobStopped { job, time: _ } => each(Target::Job(*job), Change::StopJob(*job)),
         Event::Committed(committed) => {
-            for outcome in &committed.outcomes {
+            for outcome in committed.outcomes.iter() {
                 match outcome {
                     Outcome::Placed(placed) => each(Target::Machine(placed.machine), Change::Placed(placed)),
                     Outcome::Stopping { task, reason: _ } => each(Target::Task(*task), Change::Stop(*task)),

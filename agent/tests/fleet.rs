@@ -90,7 +90,7 @@ impl Site {
     fn place(&mut self, tasks: impl Iterator<Item = TaskId>) {
         let place = |task: TaskId| Op::Place {
             task,
-            machines: vec![MachineId((task.index * 7 + task.job.0) % MACHINES)],
+            machines: MachineId((task.index * 7 + task.job.0) % MACHINES).into(),
             preempt: Vec::new(),
         };
         self.transactions += 1;

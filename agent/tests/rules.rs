@@ -224,12 +224,8 @@ fn a_start_the_cell_saw_and_the_records_did_not_is_not_repeated() {
 #[test]
 fn another_agent_of_the_same_name_takes_over_and_is_taken_over_later() {
     let mut agent = running();
-    let event = Event::MachineRegistered {
-        machine: MachineId(0),
-        spec: (*machine()).clone(),
-        incarnation: 8,
-        time: T0,
-    };
+    let event =
+        Event::MachineRegistered { machine: MachineId(0), spec: machine().clone(), incarnation: 8, time: T0 };
     agent.handle(T0, Input::Event { at: Seq(2), event: &event });
     assert_eq!(drain(&mut agent), [Output::Signal(id(0), Signal::Term)]);
     agent.handle(T0.plus(DISPLACED_RETRY_US), Input::Wake);

@@ -86,7 +86,7 @@ impl Tally {
         let stretch = &mut self.stretch;
         stretch.figures.transactions += 1;
         let mut sums = SchedulerFigures { transactions: 1, ..SchedulerFigures::default() };
-        for outcome in &committed.outcomes {
+        for outcome in committed.outcomes.iter() {
             sums.accepted += u64::from(outcome.is_accepted());
             match outcome {
                 Outcome::Placed(placed) => {
@@ -212,7 +212,7 @@ mod tests {
             atomicity: Atomicity::Incremental,
             detection: Detection::Fit,
             time: Time(time),
-            outcomes,
+            outcomes: outcomes.into(),
             failed_assertion: None,
         })
     }
@@ -244,7 +244,7 @@ mod tests {
     fn submitted(time: u64) -> Event {
         let batch = Batch { size: [1, 1, 1], run_for_us: None, exit_code: 0, count: 10 };
         let spec = workload::job("j".into(), 9, "a".into(), false, &[batch]);
-        Event::JobSubmitted { job: JobId(0), spec, time: Time(time) }
+        Event::JobSubmitted { job: JobId(0), spec: spec.into(), time: Time(time) }
     }
 
     #[test]

@@ -2,6 +2,8 @@
 //!
 //! Everything that arrives from outside is checked here, once, before it becomes an event: `apply` relies on it.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use crate::cell::Cell;
@@ -267,13 +269,13 @@ fn register(cell: &Cell, time: Time, spec: MachineSpec, incarnation: u64) -> Res
             &cell.config().overcommit.limit(&spec.capacity),
             &cell.config().schema,
         )?;
-        let kept = machine.load.grants.values().flat_map(|grant| &grant.devices);
+        let kept = machine.load.extra().grants.values().flat_map(|grant| &grant.devices);
         if let Some((device, _)) = kept.into_iter().find(|(d, _)| usize::from(*d) >= spec.devices.len()) {
             let problem = format!("device {device} is in use; drain the machine before removing devices");
             return Err(Rejection::invalid("machine.devices", problem));
         }
     }
-    Admitted::with(Event::MachineRegistered { machine, spec, incarnation, time }, answer)
+    Admitted::with(Event::MachineRegistered { machine, spec: Arc::new(spec), incarnation, time }, answer)
 }
 
 /// What a machine holds is never over its limit, so a limit can't be lowered below it.
@@ -295,7 +297,7 @@ fn submit(cell: &Cell, time: Time, spec: JobSpec) -> Result<Admitted, Rejection>
         }
         let job = cell.next_job();
         return Admitted::with(
-            Event::JobSubmitted { job, spec, time },
+            Event::JobSubmitted { job, spec: Arc::new(spec), time },
             Answer::Job { job, version: 1, changed: true },
         );
     };
@@ -314,7 +316,7 @@ fn submit(cell: &Cell, time: Time, spec: JobSpec) -> Result<Admitted, Rejection>
         return Err(Rejection::new(RejectionCode::Full, "job", problem));
     }
     let answer = Answer::Job { job: job.id, version: current.version + 1, changed: true };
-    Admitted::with(Event::JobSubmitted { job: job.id, spec, time }, answer)
+    Admitted::with(Event::JobSubmitted { job: job.id, spec: Arc::new(spec), time }, answer)
 }
 
 fn open_session(cell: &Cell, time: Time, scheduler: String, instance: u64) -> Result<Admitted, Rejection> {

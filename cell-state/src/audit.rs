@@ -117,6 +117,13 @@ impl Audit<'_> {
                 format!("holds {} tasks, but {} say they are there", machine.load.tasks.len(), tasks.len());
             self.note(subject.clone(), problem);
         }
+        let listed = |(at, id): (usize, &TaskId)| {
+            let record = self.cell.job(id.job).and_then(|job| job.record(*id));
+            record.is_some_and(|task| task.position() == at)
+        };
+        if !machine.load.tasks.iter().enumerate().all(listed) {
+            self.note(subject.clone(), "its tasks aren't at the positions they are said to be".into());
+        }
         let used = self.used(machine, tasks);
         if used != machine.load.used {
             self.note(
@@ -141,10 +148,8 @@ impl Audit<'_> {
 
     /// What the live tasks of a machine are charged together.
     fn used(&self, machine: &Machine, tasks: &BTreeSet<TaskId>) -> Resources {
-        let waiting = &machine.load.waiting;
-        let paired =
-            |id: &TaskId| waiting.iter().any(|w| w.task == *id || w.victims.iter().any(|(v, _)| v == id));
-        let alone = tasks.iter().filter(|id| !paired(id));
+        let waiting = &machine.load.extra().waiting;
+        let alone = tasks.iter().filter(|id| !machine.load.is_paired(**id));
         let alone = alone.fold(Resources::ZERO, |sum, id| sum.plus(&self.cell.charge(*id)));
         waiting.iter().fold(alone, |sum, w| {
             let victims =
@@ -157,7 +162,7 @@ impl Audit<'_> {
         let subject = format!("machine {}", machine.spec.name);
         let mut ports = BTreeSet::new();
         let mut devices = vec![0u32; machine.spec.devices.len()];
-        for (task, grant) in &machine.load.grants {
+        for (task, grant) in &machine.load.extra().grants {
             if !tasks.contains(task) {
                 self.note(subject.clone(), format!("task {task} holds ports or devices, but isn't there"));
             }
@@ -180,7 +185,7 @@ impl Audit<'_> {
                 );
             }
         }
-        if ports != machine.load.ports {
+        if ports != machine.load.extra().ports {
             self.note(subject.clone(), "the ports it counts aren't those its tasks hold".into());
         }
         if let Some(device) = devices.iter().position(|sum| *sum > u32::from(DEVICE_MILLI)) {
@@ -189,7 +194,7 @@ impl Audit<'_> {
     }
 
     fn waiting(&mut self, machine: &Machine, tasks: &BTreeSet<TaskId>) {
-        for waiting in &machine.load.waiting {
+        for waiting in &machine.load.extra().waiting {
             let subject = format!("machine {}", machine.spec.name);
             let victims = waiting.victims.iter().map(|(victim, _)| victim);
             if waiting.victims.is_empty() || !victims.chain([&waiting.task]).all(|id| tasks.contains(id)) {

@@ -5,20 +5,23 @@
 //! *n* is a function of entries 1..=n alone.
 
 mod apply;
+mod names;
 mod settle_tasks;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use crate::event::CellConfig;
 use crate::fit::Demand;
 use crate::ids::{JobId, MachineId, Seq, SessionId, TaskId, Time};
-use crate::job::{Desired, Job};
+use crate::job::Job;
 use crate::machine::Machine;
-use crate::page::{PageHashes, PageKey};
+use crate::page::{PageHashes, Tracking};
 use crate::quota::Quotas;
 use crate::resources::Resources;
 use crate::session::{Session, Sessions};
 use crate::task::{Task, TaskState};
+
+use names::MachineNames;
 
 /// The state of a cell after some entry of its log.
 #[derive(Clone, Debug, Default)]
@@ -27,23 +30,21 @@ pub struct Cell {
     pub(crate) time: Time,
     pub(crate) config: CellConfig,
     pub(crate) machines: Vec<Machine>,
-    pub(crate) machine_names: BTreeMap<String, MachineId>,
+    pub(crate) machine_names: MachineNames,
     /// By number; `None` where the job has been forgotten.
     pub(crate) jobs: Vec<Option<Box<Job>>>,
     pub(crate) job_names: BTreeMap<String, JobId>,
     pub(crate) sessions: Sessions,
     pub(crate) quotas: Quotas,
-    /// Pages changed since the last hash.
-    pub(crate) stale: BTreeSet<PageKey>,
-    /// Pages changed since the last `take_changed`, but for the stale ones.
-    pub(crate) changed: BTreeSet<PageKey>,
+    /// Which pages have changed.
+    pub(crate) pages: Tracking,
     pub(crate) hashes: PageHashes,
 }
 
 impl Cell {
     /// The empty cell, before the first entry.
     pub fn new() -> Cell {
-        Cell { stale: BTreeSet::from([PageKey::Meta]), ..Cell::default() }
+        Cell::default()
     }
 
     /// The last entry applied.
@@ -73,15 +74,15 @@ impl Cell {
 
     /// The machine of that name.
     pub fn machine_named(&self, name: &str) -> Option<&Machine> {
-        self.machine(*self.machine_names.get(name)?)
+        self.machine(self.machine_names.get(name, &self.machines)?)
     }
 
-    /// Names of machines from `prefix` on that begin with it, in order.
-    pub fn machines_with_prefix<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = (&'a str, MachineId)> {
-        let from = self
-            .machine_names
-            .range::<str, _>((std::ops::Bound::Included(prefix), std::ops::Bound::Unbounded));
-        from.take_while(move |(name, _)| name.starts_with(prefix)).map(|(name, id)| (name.as_str(), *id))
+    /// Names of machines that begin with `prefix`, in order. Looks at every machine.
+    pub fn machines_with_prefix(&self, prefix: &str) -> impl Iterator<Item = (&str, MachineId)> {
+        let named = self.machines.iter().map(|machine| (machine.spec.name.as_str(), machine.id));
+        let mut found: Vec<_> = named.filter(|(name, _)| name.starts_with(prefix)).collect();
+        found.sort_unstable();
+        found.into_iter()
     }
 
     /// All jobs not yet forgotten, by number.
@@ -117,20 +118,14 @@ impl Cell {
     }
 
     /// One task.
-    pub fn task(&self, id: TaskId) -> Option<&Task> {
+    pub fn task(&self, id: TaskId) -> Option<Task> {
         self.job(id.job)?.task(id)
     }
 
     /// What a live task is charged on its machine: the promise of the version it was placed with, or what it was
     /// resized to.
     pub fn charge(&self, id: TaskId) -> Resources {
-        let Some(job) = self.job(id.job) else { return Resources::ZERO };
-        if let Some(resized) = job.resized.get(&id) {
-            return *resized;
-        }
-        let version = job.task(id).and_then(|task| job.version(task.version));
-        let demand = version.and_then(|v| v.demands.get(usize::from(id.group)));
-        demand.map_or(Resources::ZERO, |d| d.resources)
+        self.job(id.job).map_or(Resources::ZERO, |job| job.charge(id))
     }
 
     /// What a new placement of the task would ask of a machine: the demand of its job's current version.
@@ -145,10 +140,7 @@ impl Cell {
 
     /// Whether the task's job still wants it to run.
     pub fn is_wanted(&self, id: TaskId) -> bool {
-        self.job(id.job).is_some_and(|job| {
-            let group = job.spec().groups.get(usize::from(id.group));
-            job.desired == Desired::Run && group.is_some_and(|g| id.index < g.count)
-        })
+        self.job(id.job).is_some_and(|job| job.wants(id))
     }
 
     /// The time before which a pending task isn't to be placed: it waits out its restart delay.

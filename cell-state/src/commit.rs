@@ -3,20 +3,21 @@
 //! [`judge`] reads only: it gives each op its verdict on top of the ops before it, and settles whether all or only the
 //! accepted ones take effect. The result is an event; applying it can't fail. Nothing is ever applied and undone.
 
+mod check;
+mod trial;
+
 use std::sync::Arc;
 
 use crate::admit::{Rejection, RejectionCode};
 use crate::bounds;
 use crate::cell::Cell;
 use crate::event::Committed;
-use crate::fit::{DEVICE_MILLI, Misfit};
-use crate::ids::{Epoch, JobId, MachineId, Seq, TaskId, Time, TxnId};
+use crate::ids::{Seq, Time};
 use crate::overlay::Overlay;
-use crate::resources::{Dimension, Resources, first_over_bound};
-use crate::session::Session;
-use crate::task::{StopReason, Task, TaskState};
-use crate::transaction::{Assertion, Atomicity, Detection, Op, Transaction};
-use crate::verdict::{Conflict, ConflictKind, Outcome, Placed, PlacedExtra, Winner};
+use crate::transaction::{Atomicity, Transaction};
+use crate::verdict::{Conflict, Outcome};
+
+use trial::Trial;
 
 /// A judged transaction.
 #[derive(Clone, PartialEq, Debug)]
@@ -34,329 +35,71 @@ pub enum Judged {
     },
 }
 
-/// Judges a transaction on the state.
+/// Judges transactions one after another in the same memory, so that judging an op allocates nothing.
+#[derive(Debug, Default)]
+pub struct Judge {
+    overlay: Overlay,
+    outcomes: Vec<Outcome>,
+}
+
+/// Judges a single transaction on the state, see [`Judge::judge`].
 ///
 /// # Errors
-/// The transaction is no good request: unknown session, over a bound, a basis in the future, another scheduler's task.
-/// Losing a race is no error.
+/// As [`Judge::judge`].
 pub fn judge(cell: &Cell, time: Time, txn: &Transaction) -> Result<Judged, Rejection> {
-    let session = session_of(cell, txn)?;
-    if let Some(known) = session.remembered.get(&txn.id.number) {
-        let failed_assertion = known.failed_assertion.clone();
-        return Ok(Judged::Again { at: known.at, outcomes: known.outcomes.clone(), failed_assertion });
+    Judge::new().judge(cell, time, txn)
+}
+
+impl Judge {
+    /// A judge who has not judged yet.
+    pub fn new() -> Judge {
+        Judge::default()
     }
-    if txn.id.number <= session.forgotten_upto {
-        let problem = format!(
-            "{} is no longer remembered (the last {} are); it can't be judged twice",
-            txn.id.number,
-            bounds::SESSION_OUTCOMES_MAX
-        );
-        return Err(Rejection::new(RejectionCode::Forgotten, "id.number", problem));
+
+    /// Judges a transaction on the state. Nothing of one transaction is left for the next.
+    ///
+    /// # Errors
+    /// The transaction is no good request: unknown session, over a bound, a basis in the future, another scheduler's
+    /// task. Losing a race is no error.
+    pub fn judge(&mut self, cell: &Cell, time: Time, txn: &Transaction) -> Result<Judged, Rejection> {
+        let session = check::session_of(cell, txn)?;
+        if let Some(known) = session.remembered.get(txn.id.number) {
+            let failed_assertion = known.failed_assertion.clone();
+            return Ok(Judged::Again { at: known.at, outcomes: known.outcomes.clone(), failed_assertion });
+        }
+        if txn.id.number <= session.forgotten_upto {
+            let problem = format!(
+                "{} is no longer remembered (the last {} are); it can't be judged twice",
+                txn.id.number,
+                bounds::SESSION_OUTCOMES_MAX
+            );
+            return Err(Rejection::new(RejectionCode::Forgotten, "id.number", problem));
+        }
+        check::check(cell, txn, &session.scheduler)?;
+        self.overlay.clear();
+        self.outcomes.clear();
+        let mut trial = Trial { cell, txn, overlay: &mut self.overlay, fell_back: false };
+        self.outcomes.extend(txn.ops.iter().map(|op| trial.op(op)));
+        let failed_assertion = trial.failed_assertion();
+        let lost = self.outcomes.iter().any(|o| matches!(o, Outcome::Conflict(_)));
+        if failed_assertion.is_some() || (lost && txn.atomicity == Atomicity::AllOrNothing) {
+            abort(&mut self.outcomes);
+        }
+        Ok(Judged::New(Committed {
+            txn: txn.id,
+            basis: txn.basis,
+            atomicity: txn.atomicity,
+            detection: txn.detection,
+            time,
+            outcomes: self.outcomes.drain(..).collect(),
+            failed_assertion: failed_assertion.map(Box::new),
+        }))
     }
-    check(cell, txn, &session.scheduler)?;
-    let mut judge = Judge { cell, txn, overlay: Overlay::new(), fell_back: false };
-    let mut outcomes: Vec<Outcome> = txn.ops.iter().map(|op| judge.op(op)).collect();
-    let failed_assertion = judge.failed_assertion();
-    let lost = outcomes.iter().any(|o| matches!(o, Outcome::Conflict(_)));
-    if failed_assertion.is_some() || (lost && txn.atomicity == Atomicity::AllOrNothing) {
-        abort(&mut outcomes);
-    }
-    Ok(Judged::New(Committed {
-        txn: txn.id,
-        basis: txn.basis,
-        atomicity: txn.atomicity,
-        detection: txn.detection,
-        time,
-        outcomes,
-        failed_assertion: failed_assertion.map(Box::new),
-    }))
 }
 
 /// Settles a transaction that is lost as a whole: what would have been accepted is aborted.
 fn abort(outcomes: &mut [Outcome]) {
     for outcome in outcomes.iter_mut().filter(|o| o.is_accepted()) {
         *outcome = Outcome::Aborted;
-    }
-}
-
-fn session_of<'a>(cell: &'a Cell, txn: &Transaction) -> Result<&'a Session, Rejection> {
-    cell.session(txn.id.session).ok_or_else(|| {
-        let problem = format!("{} is not in the cell; open one first", txn.id.session.0);
-        Rejection::new(RejectionCode::NotFound, "id.session", problem)
-    })
-}
-
-fn check(cell: &Cell, txn: &Transaction, scheduler: &str) -> Result<(), Rejection> {
-    if txn.id.number == 0 {
-        return Err(Rejection::invalid("id.number", "0; transactions are numbered from 1"));
-    }
-    if txn.ops.is_empty() || txn.ops.len() > bounds::TXN_OPS_MAX {
-        let problem = format!("{} ops; a transaction has 1 to {}", txn.ops.len(), bounds::TXN_OPS_MAX);
-        return Err(Rejection::invalid("ops", problem));
-    }
-    if txn.assertions.len() > bounds::TXN_ASSERTIONS_MAX {
-        let problem = format!("{} assertions; at most {}", txn.assertions.len(), bounds::TXN_ASSERTIONS_MAX);
-        return Err(Rejection::invalid("assertions", problem));
-    }
-    if txn.basis > cell.seq() {
-        let problem = format!("{} is in the future; the cell is at {}", txn.basis, cell.seq());
-        return Err(Rejection::invalid("basis", problem));
-    }
-    for (i, op) in txn.ops.iter().enumerate() {
-        check_op(cell, op, i, scheduler)?;
-    }
-    Ok(())
-}
-
-fn check_op(cell: &Cell, op: &Op, i: usize, scheduler: &str) -> Result<(), Rejection> {
-    let owner = cell.job(op.task().job).map(|job| job.spec().scheduler.as_str());
-    if let Some(owner) = owner.filter(|owner| *owner != scheduler) {
-        let problem = format!("{} belongs to scheduler {owner:?}, not to {scheduler:?}", op.task());
-        return Err(Rejection::new(RejectionCode::NotAllowed, format!("ops[{i}].task"), problem));
-    }
-    match op {
-        Op::Place { machines, preempt, .. } => {
-            if machines.is_empty() || machines.len() > bounds::PLACE_MACHINES_MAX {
-                let problem =
-                    format!("{} machines; name 1 to {}", machines.len(), bounds::PLACE_MACHINES_MAX);
-                return Err(Rejection::invalid(format!("ops[{i}].machines"), problem));
-            }
-            if preempt.len() > bounds::PREEMPT_VICTIMS_MAX {
-                let problem = format!("{} victims; at most {}", preempt.len(), bounds::PREEMPT_VICTIMS_MAX);
-                return Err(Rejection::invalid(format!("ops[{i}].preempt"), problem));
-            }
-            Ok(())
-        }
-        Op::Resize { task, resources, .. } => {
-            let job = cell.job(task.job);
-            if job
-                .is_some_and(|j| j.resized.len() >= bounds::JOB_RESIZED_MAX && !j.resized.contains_key(task))
-            {
-                let problem = format!("{} tasks of the job are resized, the bound", bounds::JOB_RESIZED_MAX);
-                return Err(Rejection::new(RejectionCode::Full, format!("ops[{i}].task"), problem));
-            }
-            if let Some(dimension) = first_over_bound(resources) {
-                let problem = format!("{}; at most {}", resources.get(dimension), bounds::AMOUNT_MAX);
-                return Err(Rejection::invalid(format!("ops[{i}].resources"), problem));
-            }
-            let gpu = resources.get(Dimension::GPU);
-            if gpu != cell.charge(*task).get(Dimension::GPU) {
-                let problem = format!("gpu {gpu}; devices can't be resized ({DEVICE_MILLI} milli-GPUs each)");
-                return Err(Rejection::invalid(format!("ops[{i}].resources"), problem));
-            }
-            Ok(())
-        }
-        Op::Evict { .. } | Op::Stop { .. } => Ok(()),
-    }
-}
-
-struct Judge<'a> {
-    cell: &'a Cell,
-    txn: &'a Transaction,
-    overlay: Overlay,
-    /// A fallback was taken, so later ops of the plan may meet what their author could not foresee.
-    fell_back: bool,
-}
-
-impl Judge<'_> {
-    fn op(&mut self, op: &Op) -> Outcome {
-        match op {
-            Op::Place { task, machines, preempt } => self.place(*task, machines, preempt),
-            Op::Evict { task, epoch } => self.stop(*task, *epoch, StopReason::Evict),
-            Op::Stop { task, epoch } => self.stop(*task, *epoch, StopReason::Stop),
-            Op::Resize { task, epoch, resources } => self.resize(*task, *epoch, resources),
-        }
-    }
-
-    fn place(&mut self, task: TaskId, machines: &[MachineId], preempt: &[TaskId]) -> Outcome {
-        let mut first = None;
-        for (choice, machine) in machines.iter().enumerate() {
-            let victims = if choice == 0 { preempt } else { &[] };
-            let conflict = match self.try_place(task, *machine, victims) {
-                Ok(placed) => {
-                    self.fell_back |= choice > 0;
-                    return Outcome::Placed(placed);
-                }
-                Err(conflict) => first.get_or_insert(conflict),
-            };
-            if !depends_on_machine(&conflict.kind) {
-                break;
-            }
-        }
-        Outcome::Conflict(first.expect("a place op names at least one machine"))
-    }
-
-    fn try_place(
-        &mut self,
-        task: TaskId,
-        machine: MachineId,
-        victims: &[TaskId],
-    ) -> Result<Placed, Box<Conflict>> {
-        let changed = self.changed_since_basis(machine);
-        if let (Detection::Version, Some(version)) = (self.txn.detection, changed) {
-            let spurious = self.overlay.fits(self.cell, task, machine, victims).is_ok();
-            let mut conflict = self.conflict(Some(task), Some(machine), ConflictKind::Changed { version });
-            conflict.spurious = spurious;
-            return Err(Box::new(conflict));
-        }
-        let placed = self.overlay.place(self.cell, task, machine, victims);
-        let grant = placed.map_err(|kind| Box::new(self.conflict(Some(task), Some(machine), kind)))?;
-        let found = self.cell.task(task).expect("the overlay found it");
-        let extra = PlacedExtra { grant, preempted: victims.to_vec() };
-        let plain = extra == PlacedExtra::default();
-        Ok(Placed {
-            task,
-            machine,
-            epoch: found.epoch + 1,
-            version: self.cell.job(task.job).map_or(0, |job| job.current().version),
-            extra: (!plain).then(|| Box::new(extra)),
-        })
-    }
-
-    fn stop(&mut self, id: TaskId, epoch: Epoch, reason: StopReason) -> Outcome {
-        let task = match self.at_epoch(id, epoch) {
-            Ok(task) => task,
-            Err(conflict) => return conflict,
-        };
-        let asked = match reason {
-            StopReason::Stop => self.overlay.stop(self.cell, id),
-            StopReason::Evict | StopReason::Drain => self.overlay.leave(self.cell, id),
-        };
-        match asked {
-            Ok(()) => Outcome::Stopping { task: id, reason },
-            Err(kind) => Outcome::Conflict(Box::new(self.conflict(Some(id), task.machine, kind))),
-        }
-    }
-
-    fn resize(&mut self, id: TaskId, epoch: Epoch, resources: &Resources) -> Outcome {
-        let task = match self.at_epoch(id, epoch) {
-            Ok(task) => task,
-            Err(conflict) => return conflict,
-        };
-        match self.overlay.resize(self.cell, id, resources) {
-            Ok(()) => Outcome::Resized { task: id, resources: Box::new(*resources) },
-            Err(kind) => Outcome::Conflict(Box::new(self.conflict(Some(id), task.machine, kind))),
-        }
-    }
-
-    fn at_epoch(&self, id: TaskId, epoch: Epoch) -> Result<Task, Outcome> {
-        let lost = |kind, machine| Outcome::Conflict(Box::new(self.conflict(Some(id), machine, kind)));
-        match self.cell.task(id) {
-            None => Err(lost(ConflictKind::NoTask, None)),
-            Some(task) if task.epoch != epoch => {
-                Err(lost(ConflictKind::Epoch { epoch: task.epoch }, task.machine))
-            }
-            Some(task) => Ok(*task),
-        }
-    }
-
-    /// The machine's version, if that is later than the basis.
-    fn changed_since_basis(&self, machine: MachineId) -> Option<Seq> {
-        self.cell.machine(machine).map(|m| m.version).filter(|version| *version > self.txn.basis)
-    }
-
-    fn conflict(&self, task: Option<TaskId>, machine: Option<MachineId>, kind: ConflictKind) -> Conflict {
-        let placed_by = || task.and_then(|id| self.cell.task(id)).and_then(|t| t.placed_by);
-        let changed_by = || {
-            let last = machine.and_then(|m| self.cell.machine(m)).and_then(|m| m.changed_by);
-            last.filter(|(seq, _)| *seq > self.txn.basis).map(|(_, txn)| txn)
-        };
-        let winner = match &kind {
-            ConflictKind::TaskState(TaskState::Placed | TaskState::Running) | ConflictKind::Epoch { .. } => {
-                placed_by()
-            }
-            // No transaction changes what a machine is, only what it holds.
-            ConflictKind::Misfit(Misfit::State(_) | Misfit::Constraint(_)) => None,
-            ConflictKind::Misfit(Misfit::SameJob(other)) => self.cell.task(*other).and_then(|t| t.placed_by),
-            ConflictKind::Misfit(_)
-            | ConflictKind::Changed { .. }
-            | ConflictKind::Victim(_)
-            | ConflictKind::Waiting(_)
-            | ConflictKind::Assertion { .. } => changed_by(),
-            ConflictKind::TaskState(_)
-            | ConflictKind::NoTask
-            | ConflictKind::NoMachine
-            | ConflictKind::Unwanted
-            | ConflictKind::Quota { .. } => None,
-        };
-        Conflict {
-            task,
-            machine,
-            divergence: self.is_divergence(task, machine, &kind),
-            kind,
-            winner: winner.map(|txn| self.winner(txn)),
-            stale_entries: self.cell.seq().0 - self.txn.basis.0,
-            spurious: false,
-        }
-    }
-
-    /// Whether the plan was wrong when it was made: the task doesn't fit a machine that has not changed since, under
-    /// a spec that has not changed since.
-    fn is_divergence(&self, task: Option<TaskId>, machine: Option<MachineId>, kind: &ConflictKind) -> bool {
-        let (ConflictKind::Misfit(_), Some(task), Some(machine)) = (kind, task, machine) else {
-            return false;
-        };
-        let same_spec = self.cell.job(task.job).is_some_and(|job| job.current().since <= self.txn.basis);
-        same_spec && !self.fell_back && self.changed_since_basis(machine).is_none()
-    }
-
-    fn winner(&self, txn: TxnId) -> Winner {
-        let session = self.cell.session(txn.session);
-        Winner { txn, scheduler: session.map(|s| s.scheduler.clone()).unwrap_or_default() }
-    }
-
-    fn failed_assertion(&self) -> Option<Conflict> {
-        let mut assertions = self.txn.assertions.iter().enumerate();
-        assertions.find_map(|(i, assertion)| self.assertion(i as u16, assertion))
-    }
-
-    fn assertion(&self, index: u16, assertion: &Assertion) -> Option<Conflict> {
-        let (found, allowed, machine) = match assertion {
-            Assertion::AtMost { job, attribute, value, max } => {
-                (self.count(*job, attribute, value), u64::from(*max), None)
-            }
-            Assertion::JobVersion { job, version } => {
-                let found = self.cell.job(*job).map_or(0, |job| u64::from(job.current().version));
-                let wanted = u64::from(*version);
-                return (found != wanted).then(|| {
-                    self.conflict(None, None, ConflictKind::Assertion { index, found, allowed: wanted })
-                });
-            }
-            Assertion::Unchanged { machine } => {
-                let version = self.cell.machine(*machine).map_or(u64::MAX, |m| m.version.0);
-                (version, self.txn.basis.0, Some(*machine))
-            }
-        };
-        let kind = ConflictKind::Assertion { index, found, allowed };
-        (found > allowed).then(|| self.conflict(None, machine, kind))
-    }
-
-    /// Live and planned tasks of the job on machines whose attribute has the value.
-    fn count(&self, id: JobId, attribute: &str, value: &str) -> u64 {
-        let there = |machine: Option<MachineId>| {
-            machine.and_then(|m| self.cell.machine(m)).and_then(|m| m.attribute(attribute)) == Some(value)
-        };
-        let live = self.cell.job(id).into_iter().flat_map(|job| job.tasks());
-        let live = live.filter(|(_, task)| task.state.is_live() && there(task.machine)).count();
-        let planned =
-            self.overlay.placements().filter(|(task, machine)| task.job == id && there(Some(*machine)));
-        (live + planned.count()) as u64
-    }
-}
-
-/// Whether another machine could have made a difference.
-fn depends_on_machine(kind: &ConflictKind) -> bool {
-    match kind {
-        ConflictKind::Changed { .. }
-        | ConflictKind::Misfit(_)
-        | ConflictKind::NoMachine
-        | ConflictKind::Victim(_)
-        | ConflictKind::Waiting(_) => true,
-        ConflictKind::TaskState(_)
-        | ConflictKind::Epoch { .. }
-        | ConflictKind::NoTask
-        | ConflictKind::Unwanted
-        | ConflictKind::Quota { .. }
-        | ConflictKind::Assertion { .. } => false,
     }
 }

@@ -1,4 +1,8 @@
 //! Events: everything that changes the cell, one per log entry. [`crate::Cell::apply`] is all that interprets them.
+//!
+//! What is large in an event is shared, so that every state it is applied to keeps the same allocation.
+
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -43,7 +47,7 @@ pub enum Event {
         /// The machine: the next free number for a new name.
         machine: MachineId,
         /// Its description, which may have changed.
-        spec: MachineSpec,
+        spec: Arc<MachineSpec>,
         /// Which life of the agent's records this is.
         incarnation: u64,
         /// When.
@@ -63,7 +67,7 @@ pub enum Event {
         /// The job: the next free number for a new name.
         job: JobId,
         /// Its spec.
-        spec: JobSpec,
+        spec: Arc<JobSpec>,
         /// When.
         time: Time,
     },
@@ -127,8 +131,8 @@ pub struct Committed {
     pub detection: Detection,
     /// When it was judged.
     pub time: Time,
-    /// One per op, in order.
-    pub outcomes: Vec<Outcome>,
+    /// One per op, in order. Shared by everybody who keeps them: the entry, the memory of each copy, the answer.
+    pub outcomes: Arc<[Outcome]>,
     /// The assertion that failed, if one did: then every outcome is a conflict or aborted.
     pub failed_assertion: Option<Box<Conflict>>,
 }

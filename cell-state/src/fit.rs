@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
 
 use crate::constraint::Matcher;
 use crate::ids::TaskId;
@@ -108,17 +109,19 @@ pub struct Delta {
     pub added: Resources,
     /// Charges taken away.
     pub removed: Resources,
-    /// Tasks added, with what they would be granted.
-    pub tasks: Vec<(TaskId, Grant)>,
+    /// Tasks added.
+    pub tasks: SmallVec<[TaskId; 2]>,
+    /// What they would be granted, for the few that ask for ports or devices.
+    pub grants: Vec<(TaskId, Grant)>,
 }
 
 impl Delta {
     fn ports(&self) -> impl Iterator<Item = u16> {
-        self.tasks.iter().flat_map(|(_, grant)| grant.ports.iter().copied())
+        self.grants.iter().flat_map(|(_, grant)| grant.ports.iter().copied())
     }
 
     fn device_milli(&self, device: usize) -> u16 {
-        let grants = self.tasks.iter().flat_map(|(_, grant)| &grant.devices);
+        let grants = self.grants.iter().flat_map(|(_, grant)| &grant.devices);
         grants.filter(|(d, _)| usize::from(*d) == device).map(|(_, milli)| milli).sum()
     }
 }
@@ -139,12 +142,14 @@ pub fn fit(
         return Err(Misfit::State(machine.state));
     }
     resources_fit(&demand.resources.minus(freed), machine, delta)?;
-    let spec = &machine.spec;
-    if let Some(at) = demand.matchers.iter().position(|m| !m.matches(&spec.name, &spec.attributes)) {
+    if !demand.matchers.is_empty()
+        && let Some(at) =
+            demand.matchers.iter().position(|m| !m.matches(&machine.spec.name, &machine.spec.attributes))
+    {
         return Err(Misfit::Constraint(at as u16));
     }
     if demand.distinct_machines {
-        let planned = delta.into_iter().flat_map(|d| d.tasks.iter().map(|(t, _)| *t));
+        let planned = delta.into_iter().flat_map(|d| d.tasks.iter().copied());
         let mut there = machine.load.tasks.iter().copied().chain(planned);
         if let Some(other) = there.find(|t| t.job == task.job) {
             return Err(Misfit::SameJob(other));
@@ -165,27 +170,26 @@ pub fn resources_fit(wanted: &Resources, machine: &Machine, delta: Option<&Delta
         Some(delta) => machine.load.used.plus(&delta.added).minus(&delta.removed),
         None => machine.load.used,
     };
-    for dimension in Dimension::all() {
-        let wanted = wanted.get(dimension);
-        // A dimension that isn't asked for never decides: over-commit may have been lowered below what is used.
-        let free = machine.limit.get(dimension).saturating_sub(used.get(dimension));
-        if wanted > 0 && wanted > free {
-            return Err(Misfit::Resource { dimension, wanted, free });
+    let free = machine.limit.minus(&used);
+    // A dimension that isn't asked for never decides: over-commit may have been lowered below what is used.
+    match wanted.first_over(&free) {
+        None => Ok(()),
+        Some(dimension) => {
+            Err(Misfit::Resource { dimension, wanted: wanted.get(dimension), free: free.get(dimension) })
         }
     }
-    Ok(())
 }
 
 fn choose_ports(demand: &Demand, machine: &Machine, delta: Option<&Delta>) -> Result<Vec<u16>, Misfit> {
     let mut taken: BTreeSet<u16> = delta.into_iter().flat_map(Delta::ports).collect();
     for number in demand.ports.iter().filter_map(|p| p.number) {
-        if machine.load.ports.contains(&number) || !taken.insert(number) {
+        if machine.load.extra().ports.contains(&number) || !taken.insert(number) {
             return Err(Misfit::Port(number));
         }
     }
     let wanted = demand.ports.iter().filter(|p| p.number.is_none()).count();
     let (first, last) = machine.spec.ports;
-    let free = (first..=last).filter(|p| !machine.load.ports.contains(p) && !taken.contains(p));
+    let free = (first..=last).filter(|p| !machine.load.extra().ports.contains(p) && !taken.contains(p));
     let mut dynamic = free.take(wanted).collect::<Vec<u16>>().into_iter();
     if dynamic.len() < wanted {
         return Err(Misfit::Ports { wanted: wanted as u16, free: dynamic.len() as u16 });
@@ -196,7 +200,7 @@ fn choose_ports(demand: &Demand, machine: &Machine, delta: Option<&Delta>) -> Re
 fn choose_devices(milli: u64, machine: &Machine, delta: Option<&Delta>) -> Result<Vec<(u8, u16)>, Misfit> {
     let free: Vec<u16> = (0..machine.spec.devices.len())
         .map(|i| {
-            let held = machine.load.devices.get(i).copied().unwrap_or(0);
+            let held = machine.load.extra().devices.get(i).copied().unwrap_or(0);
             DEVICE_MILLI.saturating_sub(held).saturating_sub(delta.map_or(0, |d| d.device_milli(i)))
         })
         .collect();

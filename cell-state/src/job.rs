@@ -9,8 +9,10 @@ use serde::{Deserialize, Serialize};
 use crate::constraint::Constraint;
 use crate::fit::Demand;
 use crate::ids::{JobId, Seq, TaskId, Time};
+use crate::quota::Account;
 use crate::resources::Resources;
-use crate::task::{Task, TaskState};
+use crate::task::packed::Packed;
+use crate::task::{Task, TaskState, Tasks};
 
 /// What a job is for; decides the defaults of restarting.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -207,17 +209,21 @@ pub struct Job {
     pub groups: Vec<GroupTasks>,
     /// Tasks whose promise was resized away from their spec.
     pub resized: BTreeMap<TaskId, Resources>,
+    /// Whom its tasks are charged to.
+    pub(crate) account: Account,
 }
 
 /// The tasks of one group.
 #[derive(Clone, Debug, Default)]
 pub struct GroupTasks {
     /// By index. Shrinking a group leaves its surplus tasks here, stopped.
-    pub tasks: Vec<Task>,
+    pub tasks: Tasks,
     /// How many tasks are in each state.
     pub counts: Counts,
     /// Index below which no task is pending: where a search may start.
     pub(crate) pending_from: u32,
+    /// How many the current spec asks for: those from this index on are surplus.
+    pub(crate) wanted: u32,
 }
 
 /// How many tasks are in each state.
@@ -315,8 +321,33 @@ impl Job {
     }
 
     /// A task of this job.
-    pub fn task(&self, id: TaskId) -> Option<&Task> {
-        self.groups.get(usize::from(id.group))?.tasks.get(id.index as usize)
+    pub fn task(&self, id: TaskId) -> Option<Task> {
+        self.record(id).map(Packed::task)
+    }
+
+    #[inline]
+    pub(crate) fn record(&self, id: TaskId) -> Option<&Packed> {
+        self.groups.get(usize::from(id.group))?.tasks.records().get(id.index as usize)
+    }
+
+    /// What a live task is charged on its machine.
+    #[inline]
+    pub(crate) fn charge(&self, id: TaskId) -> Resources {
+        if !self.resized.is_empty()
+            && let Some(resized) = self.resized.get(&id)
+        {
+            return *resized;
+        }
+        let version = self.record(id).and_then(|task| self.version(task.version()));
+        let demand = version.and_then(|v| v.demands.get(usize::from(id.group)));
+        demand.map_or(Resources::ZERO, |d| d.resources)
+    }
+
+    /// Whether the job wants this task of it to run.
+    #[inline]
+    pub(crate) fn wants(&self, id: TaskId) -> bool {
+        let group = self.groups.get(usize::from(id.group));
+        self.desired == Desired::Run && group.is_some_and(|g| id.index < g.wanted)
     }
 
     /// How many tasks are in each state, over all groups.
@@ -331,7 +362,7 @@ impl Job {
     }
 
     /// Its tasks with their ids, in order.
-    pub fn tasks(&self) -> impl Iterator<Item = (TaskId, &Task)> {
+    pub fn tasks(&self) -> impl Iterator<Item = (TaskId, Task)> {
         self.groups.iter().enumerate().flat_map(move |(g, group)| {
             let at = move |index: usize| TaskId { job: self.id, group: g as u16, index: index as u32 };
             group.tasks.iter().enumerate().map(move |(i, task)| (at(i), task))
@@ -344,7 +375,8 @@ impl Job {
             let from =
                 if group.counts.pending == 0 { group.tasks.len() } else { group.pending_from as usize };
             let left = group.counts.pending as usize;
-            let pending = (from..group.tasks.len()).filter(|i| group.tasks[*i].state == TaskState::Pending);
+            let records = group.tasks.records();
+            let pending = (from..records.len()).filter(|i| records[*i].is_pending());
             pending.take(left).map(move |i| TaskId { job: self.id, group: g as u16, index: i as u32 })
         })
     }

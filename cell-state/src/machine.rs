@@ -95,7 +95,14 @@ pub struct Load {
     pub used: Resources,
     /// Its live tasks, in no particular order.
     pub tasks: Vec<TaskId>,
-    /// Ports given to them.
+    /// What few machines hold, kept apart so that the rest stay small.
+    extra: Option<Box<LoadExtra>>,
+}
+
+/// The rarer parts of a load.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct LoadExtra {
+    /// Ports given to its tasks.
     pub ports: BTreeSet<u16>,
     /// Thousandths given of each device.
     pub devices: Vec<u16>,
@@ -105,12 +112,84 @@ pub struct Load {
     pub waiting: Vec<Waiting>,
 }
 
+static NO_EXTRA: LoadExtra =
+    LoadExtra { ports: BTreeSet::new(), devices: Vec::new(), grants: BTreeMap::new(), waiting: Vec::new() };
+
 impl Load {
-    /// Adds a task that is charged `charge` and holds `grant`.
-    pub fn add(&mut self, task: TaskId, charge: &Resources, grant: Option<&Grant>) {
+    /// Ports, devices and waiting placements.
+    pub fn extra(&self) -> &LoadExtra {
+        self.extra.as_deref().unwrap_or(&NO_EXTRA)
+    }
+
+    pub(crate) fn extra_mut(&mut self) -> &mut LoadExtra {
+        self.extra.get_or_insert_default()
+    }
+
+    /// Adds a task that is charged `charge` and holds `grant`; returns its position in the list of tasks.
+    #[inline]
+    pub fn add(&mut self, task: TaskId, charge: &Resources, grant: Option<&Grant>) -> usize {
         self.used = self.used.plus(charge);
         self.tasks.push(task);
-        let Some(grant) = grant.filter(|g| !g.is_empty()) else { return };
+        if let Some(grant) = grant.filter(|g| !g.is_empty()) {
+            self.extra_mut().grant(task, grant);
+        }
+        self.tasks.len() - 1
+    }
+
+    /// Removes a task that was charged `charge`, with its ports and devices. The task that takes its position in the
+    /// list of tasks, if one does, is returned with it.
+    pub fn remove(&mut self, task: TaskId, position: usize, charge: &Resources) -> Option<(TaskId, usize)> {
+        let found = self.tasks.get(position) == Some(&task);
+        let at = if found { Some(position) } else { self.tasks.iter().position(|t| *t == task) };
+        if let Some(at) = at {
+            self.tasks.swap_remove(at);
+        }
+        match &mut self.extra {
+            None => self.used = self.used.minus(charge),
+            Some(extra) => {
+                extra.take_back(task);
+                self.used = extra.release(task, charge, &self.used);
+                if extra.is_empty() {
+                    self.extra = None;
+                }
+            }
+        }
+        let at = at?;
+        self.tasks.get(at).map(|moved| (*moved, at))
+    }
+
+    /// Adds a task that waits for `victims`, which this machine holds; returns its position in the list of tasks.
+    pub fn add_waiting(
+        &mut self,
+        task: TaskId,
+        wants: Resources,
+        grant: Option<&Grant>,
+        victims: Vec<(TaskId, Resources)>,
+    ) -> usize {
+        let waiting = Waiting { task, wants, victims };
+        self.used = self.used.minus(&waiting.held()).plus(&waiting.charge());
+        self.extra_mut().waiting.push(waiting);
+        self.add(task, &Resources::ZERO, grant)
+    }
+
+    /// True when the task waits for others to go.
+    pub fn is_waiting(&self, task: TaskId) -> bool {
+        self.extra().waiting.iter().any(|w| w.task == task)
+    }
+
+    /// True when the task waits for others to go, or is waited for.
+    pub fn is_paired(&self, task: TaskId) -> bool {
+        let waiting = &self.extra().waiting;
+        waiting.iter().any(|w| w.task == task || w.victims.iter().any(|(v, _)| *v == task))
+    }
+}
+
+impl LoadExtra {
+    fn is_empty(&self) -> bool {
+        self.grants.is_empty() && self.waiting.is_empty()
+    }
+
+    fn grant(&mut self, task: TaskId, grant: &Grant) {
         self.ports.extend(&grant.ports);
         for (device, milli) in &grant.devices {
             let i = usize::from(*device);
@@ -122,60 +201,34 @@ impl Load {
         self.grants.insert(task, grant.clone());
     }
 
-    /// Removes a task that was charged `charge`, with its ports and devices.
-    pub fn remove(&mut self, task: TaskId, charge: &Resources) {
-        if let Some(at) = self.tasks.iter().position(|t| *t == task) {
-            self.tasks.swap_remove(at);
+    fn take_back(&mut self, task: TaskId) {
+        let Some(grant) = self.grants.remove(&task) else { return };
+        for port in &grant.ports {
+            self.ports.remove(port);
         }
-        if let Some(grant) = self.grants.remove(&task) {
-            for port in &grant.ports {
-                self.ports.remove(port);
-            }
-            for (device, milli) in &grant.devices {
-                self.devices[usize::from(*device)] -= milli;
-            }
+        for (device, milli) in &grant.devices {
+            self.devices[usize::from(*device)] -= milli;
         }
-        self.release(task, charge);
     }
 
-    /// Takes a leaving task's charge off, minding placements that wait.
-    fn release(&mut self, task: TaskId, charge: &Resources) {
+    /// What is used once a leaving task's charge is off, minding placements that wait.
+    fn release(&mut self, task: TaskId, charge: &Resources, used: &Resources) -> Resources {
         if let Some(at) = self.waiting.iter().position(|w| w.task == task) {
             // The newcomer leaves first: what is still there of the victims stays charged.
             let waiting = self.waiting.swap_remove(at);
-            self.used = self.used.minus(&waiting.charge()).plus(&waiting.held());
-            return;
+            return used.minus(&waiting.charge()).plus(&waiting.held());
         }
         let Some(at) = self.waiting.iter().position(|w| w.victims.iter().any(|(v, _)| *v == task)) else {
-            self.used = self.used.minus(charge);
-            return;
+            return used.minus(charge);
         };
         let waiting = &mut self.waiting[at];
         let before = waiting.charge();
         waiting.victims.retain(|(v, _)| *v != task);
-        self.used = self.used.minus(&before).plus(&waiting.charge());
+        let used = used.minus(&before).plus(&waiting.charge());
         if waiting.victims.is_empty() {
             self.waiting.swap_remove(at);
         }
-    }
-
-    /// Adds a task that waits for `victims`, which this machine holds.
-    pub fn add_waiting(
-        &mut self,
-        task: TaskId,
-        wants: Resources,
-        grant: Option<&Grant>,
-        victims: Vec<(TaskId, Resources)>,
-    ) {
-        let waiting = Waiting { task, wants, victims };
-        self.used = self.used.minus(&waiting.held()).plus(&waiting.charge());
-        self.add(task, &Resources::ZERO, grant);
-        self.waiting.push(waiting);
-    }
-
-    /// True when the task waits for others to go.
-    pub fn is_waiting(&self, task: TaskId) -> bool {
-        self.waiting.iter().any(|w| w.task == task)
+        used
     }
 }
 
@@ -252,11 +305,11 @@ mod tests {
         load.add(task(2), &cpu(2), None);
         load.add_waiting(task(9), cpu(4), None, vec![(task(1), cpu(3)), (task(2), cpu(2))]);
         assert_eq!(load.used, cpu(5));
-        load.remove(task(1), &cpu(3));
+        load.remove(task(1), 0, &cpu(3));
         assert_eq!(load.used, cpu(4));
-        load.remove(task(2), &cpu(2));
-        assert_eq!((load.used, load.waiting.len()), (cpu(4), 0));
-        load.remove(task(9), &cpu(4));
+        load.remove(task(2), 0, &cpu(2));
+        assert_eq!((load.used, load.extra().waiting.len()), (cpu(4), 0));
+        load.remove(task(9), 0, &cpu(4));
         assert_eq!(load, Load::default());
     }
 
@@ -266,7 +319,7 @@ mod tests {
         load.add(task(1), &cpu(3), None);
         load.add_waiting(task(9), cpu(4), None, vec![(task(1), cpu(3))]);
         assert_eq!(load.used, cpu(4));
-        load.remove(task(9), &cpu(4));
+        load.remove(task(9), 0, &cpu(4));
         assert_eq!(load.used, cpu(3));
     }
 }

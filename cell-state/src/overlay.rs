@@ -4,41 +4,72 @@
 //! checks, so what is feasible on an up-to-date copy is accepted. It holds differences, never a copy of the cell, so
 //! it stays valid while the cell underneath moves on.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod few;
+
+use std::sync::Arc;
 
 use crate::cell::Cell;
 use crate::fit::{self, Delta, Demand, Misfit};
 use crate::ids::{MachineId, TaskId};
-use crate::job::Band;
+use crate::job::{Band, Job};
 use crate::lifecycle::{self, Trigger};
 use crate::machine::{Grant, Machine};
 use crate::resources::Resources;
+use crate::task::packed::Packed;
 use crate::task::{StopReason, TaskState};
 use crate::verdict::ConflictKind;
+
+use few::Few;
 
 /// A planned placement, or a planned change of a live task's promise.
 #[derive(Clone, Debug)]
 struct Planned {
     machine: MachineId,
+    /// What is added to the machine.
     added: Resources,
+    /// What only few plans have.
+    extra: Option<Box<PlannedExtra>>,
+    is_placement: bool,
+}
+
+/// The rarer parts of a plan.
+#[derive(Clone, Debug, Default)]
+struct PlannedExtra {
+    /// What is taken from the machine.
     removed: Resources,
     /// What counts against the team's quota.
     promised: Resources,
     /// Whose quota, when it has a limit.
-    team: Option<(String, Band)>,
+    team: Option<(Arc<str>, Band)>,
     victims: Vec<TaskId>,
-    is_placement: bool,
+}
+
+/// What a team is promised on top of what the cell counts, and what is taken back from it.
+#[derive(Clone, Debug)]
+struct Promise {
+    team: Arc<str>,
+    band: Band,
+    sums: (Resources, Resources),
 }
 
 /// Planned changes on top of a cell.
 #[derive(Clone, Debug, Default)]
 pub struct Overlay {
-    machines: BTreeMap<MachineId, Delta>,
-    planned: BTreeMap<TaskId, Planned>,
+    machines: Few<MachineId, Delta>,
+    planned: Few<TaskId, Planned>,
     /// Tasks that are asked to go, or stopped.
-    leaving: BTreeSet<TaskId>,
-    /// Promised on top of what the cell counts, and taken back from it; only for teams that have a limit.
-    promised: BTreeMap<(String, Band), (Resources, Resources)>,
+    leaving: Few<TaskId, ()>,
+    /// Only for teams that have a limit, which are few.
+    promised: Vec<Promise>,
+}
+
+/// A placement that would be accepted.
+struct Accepted<'a> {
+    job: &'a Job,
+    demand: &'a Demand,
+    grant: Grant,
+    /// What its victims hold.
+    freed: Resources,
 }
 
 impl Overlay {
@@ -52,7 +83,7 @@ impl Overlay {
         self.planned.is_empty() && self.leaving.is_empty()
     }
 
-    /// Forgets everything planned.
+    /// Forgets everything planned, and keeps the memory for the next plan.
     pub fn clear(&mut self) {
         self.machines.clear();
         self.planned.clear();
@@ -65,7 +96,7 @@ impl Overlay {
         self.planned.get(&task).filter(|p| p.is_placement).map(|p| p.machine)
     }
 
-    /// All planned placements.
+    /// All planned placements, in the order they were planned unless some were undone.
     pub fn placements(&self) -> impl Iterator<Item = (TaskId, MachineId)> {
         self.planned.iter().filter(|(_, p)| p.is_placement).map(|(task, p)| (*task, p.machine))
     }
@@ -97,14 +128,7 @@ impl Overlay {
         machine: MachineId,
         preempt: &[TaskId],
     ) -> Result<Grant, ConflictKind> {
-        self.check_task(cell, task)?;
-        let demand = cell.demand(task).ok_or(ConflictKind::NoTask)?;
-        let target = cell.machine(machine).ok_or(ConflictKind::NoMachine)?;
-        let freed = self.check_victims(cell, task, target, preempt)?;
-        let grant = fit::fit(task, demand, target, self.machines.get(&machine), &freed)
-            .map_err(ConflictKind::Misfit)?;
-        self.check_quota(cell, task, &demand.resources)?;
-        Ok(grant)
+        self.check(cell, task, machine, preempt).map(|accepted| accepted.grant)
     }
 
     /// Plans a placement.
@@ -118,21 +142,45 @@ impl Overlay {
         machine: MachineId,
         preempt: &[TaskId],
     ) -> Result<Grant, ConflictKind> {
-        let grant = self.fits(cell, task, machine, preempt)?;
-        let promised = cell.demand(task).map_or(Resources::ZERO, |d| d.resources);
-        let freed = held(cell, preempt);
-        self.leaving.extend(preempt);
-        let planned = Planned {
-            machine,
-            added: promised.minus(&freed),
-            removed: Resources::ZERO,
-            promised,
-            team: None,
-            victims: preempt.to_vec(),
-            is_placement: true,
-        };
-        self.record(cell, task, planned, Some(grant.clone()));
+        let Accepted { job, demand, grant, freed } = self.check(cell, task, machine, preempt)?;
+        let promised = demand.resources;
+        let added = if preempt.is_empty() { promised } else { promised.minus(&freed) };
+        for victim in preempt {
+            self.leaving.insert(*victim, ());
+        }
+        let delta = self.machines.entry(machine);
+        delta.added = delta.added.plus(&added);
+        delta.tasks.push(task);
+        if !grant.is_empty() {
+            delta.grants.push((task, grant.clone()));
+        }
+        let team = self.promise(cell, job, &promised, &Resources::ZERO);
+        let extra = (team.is_some() || !preempt.is_empty()).then(|| {
+            Box::new(PlannedExtra { removed: Resources::ZERO, promised, team, victims: preempt.to_vec() })
+        });
+        self.planned.insert(task, Planned { machine, added, extra, is_placement: true });
         Ok(grant)
+    }
+
+    fn check<'a>(
+        &self,
+        cell: &'a Cell,
+        id: TaskId,
+        machine: MachineId,
+        preempt: &[TaskId],
+    ) -> Result<Accepted<'a>, ConflictKind> {
+        let job = cell.job(id.job).ok_or(ConflictKind::NoTask)?;
+        self.check_task(job, id)?;
+        let demand = job.current().demands.get(usize::from(id.group)).ok_or(ConflictKind::NoTask)?;
+        let target = cell.machine(machine).ok_or(ConflictKind::NoMachine)?;
+        let freed = match preempt {
+            [] => Resources::ZERO,
+            victims => self.check_victims(cell, id, target, victims)?,
+        };
+        let grant = fit::fit(id, demand, target, self.machines.get(&machine), &freed)
+            .map_err(ConflictKind::Misfit)?;
+        self.check_quota(cell, job, &demand.resources)?;
+        Ok(Accepted { job, demand, grant, freed })
     }
 
     /// Plans that a live task is asked to go, to be placed anew.
@@ -160,7 +208,7 @@ impl Overlay {
         if self.machine_of(task).is_some() {
             return Err(ConflictKind::TaskState(TaskState::Placed));
         }
-        if !self.leaving.insert(task) {
+        if !self.leaving.insert(task, ()) {
             return Err(ConflictKind::TaskState(TaskState::Stopping(reason)));
         }
         Ok(())
@@ -171,25 +219,28 @@ impl Overlay {
     /// # Errors
     /// It isn't placed or running, waits for others, or the larger promise doesn't fit.
     pub fn resize(&mut self, cell: &Cell, task: TaskId, wanted: &Resources) -> Result<(), ConflictKind> {
-        let found = cell.task(task).ok_or(ConflictKind::NoTask)?;
+        let job = cell.job(task.job).ok_or(ConflictKind::NoTask)?;
+        let found = job.task(task).ok_or(ConflictKind::NoTask)?;
         let live = matches!(found.state, TaskState::Placed | TaskState::Running);
         let (true, Some(machine)) = (live, found.machine) else {
             return Err(ConflictKind::TaskState(found.state));
         };
         let target = cell.machine(machine).ok_or(ConflictKind::NoMachine)?;
-        let paired =
-            target.load.waiting.iter().any(|w| w.task == task || w.victims.iter().any(|(v, _)| *v == task));
-        if paired || self.leaving.contains(&task) || self.planned.contains_key(&task) {
+        let planned = self.leaving.contains(&task) || self.planned.contains(&task);
+        if target.load.is_paired(task) || planned {
             return Err(ConflictKind::Waiting(task));
         }
         let before = cell.charge(task);
         let (added, removed) = (wanted.minus(&before), before.minus(wanted));
         fit::resources_fit(&added, target, self.machines.get(&machine)).map_err(ConflictKind::Misfit)?;
-        self.check_quota(cell, task, &added)?;
-        let (team, victims) = (None, Vec::new());
-        let planned =
-            Planned { machine, added, removed, promised: added, team, victims, is_placement: false };
-        self.record(cell, task, planned, None);
+        self.check_quota(cell, job, &added)?;
+        let delta = self.machines.entry(machine);
+        delta.added = delta.added.plus(&added);
+        delta.removed = delta.removed.plus(&removed);
+        let team = self.promise(cell, job, &added, &removed);
+        let extra = PlannedExtra { removed, promised: added, team, victims: Vec::new() };
+        self.planned
+            .insert(task, Planned { machine, added, extra: Some(Box::new(extra)), is_placement: false });
         Ok(())
     }
 
@@ -197,53 +248,58 @@ impl Overlay {
     pub fn undo(&mut self, task: TaskId) {
         self.leaving.remove(&task);
         let Some(planned) = self.planned.remove(&task) else { return };
-        for victim in &planned.victims {
+        let extra = planned.extra.unwrap_or_default();
+        for victim in &extra.victims {
             self.leaving.remove(victim);
         }
         if let Some(delta) = self.machines.get_mut(&planned.machine) {
             delta.added = delta.added.minus(&planned.added);
-            delta.removed = delta.removed.minus(&planned.removed);
-            delta.tasks.retain(|(t, _)| *t != task);
+            delta.removed = delta.removed.minus(&extra.removed);
+            delta.tasks.retain(|t| *t != task);
+            delta.grants.retain(|(t, _)| *t != task);
             if *delta == Delta::default() {
                 self.machines.remove(&planned.machine);
             }
         }
-        if let Some((added, removed)) = planned.team.and_then(|team| self.promised.get_mut(&team)) {
-            *added = added.minus(&planned.promised);
-            *removed = removed.minus(&planned.removed);
+        let Some((team, band)) = extra.team else { return };
+        if let Some(promise) = self.promised.iter_mut().find(|p| p.team == team && p.band == band) {
+            let (added, removed) = &mut promise.sums;
+            *added = added.minus(&extra.promised);
+            *removed = removed.minus(&extra.removed);
         }
     }
 
-    fn record(&mut self, cell: &Cell, task: TaskId, mut planned: Planned, grant: Option<Grant>) {
-        let delta = self.machines.entry(planned.machine).or_default();
-        delta.added = delta.added.plus(&planned.added);
-        delta.removed = delta.removed.plus(&planned.removed);
-        delta.tasks.extend(grant.map(|grant| (task, grant)));
-        if let Some(job) = cell.job(task.job) {
-            let (team, band) = (&job.spec().team, Band::of(job.spec().priority));
-            if cell.quotas().limit(team, band).is_some() {
-                let key = (team.clone(), band);
-                let (added, removed) = self.promised.entry(key.clone()).or_default();
-                *added = added.plus(&planned.promised);
-                *removed = removed.plus(&planned.removed);
-                planned.team = Some(key);
-            }
-        }
-        self.planned.insert(task, planned);
+    /// Counts a promise against the quota of the job's team, if it has one.
+    fn promise(
+        &mut self,
+        cell: &Cell,
+        job: &Job,
+        added: &Resources,
+        removed: &Resources,
+    ) -> Option<(Arc<str>, Band)> {
+        let (team, band) = cell.quotas().limited(job.account)?;
+        let known = self.promised.iter().position(|p| p.team == *team && p.band == band);
+        let at = known.unwrap_or_else(|| {
+            self.promised.push(Promise { team: team.clone(), band, sums: Default::default() });
+            self.promised.len() - 1
+        });
+        let sums = &mut self.promised[at].sums;
+        *sums = (sums.0.plus(added), sums.1.plus(removed));
+        Some((team.clone(), band))
     }
 
-    fn check_task(&self, cell: &Cell, id: TaskId) -> Result<(), ConflictKind> {
-        let task = cell.task(id).ok_or(ConflictKind::NoTask)?;
-        if task.state != TaskState::Pending {
-            return Err(ConflictKind::TaskState(task.state));
+    fn check_task(&self, job: &Job, id: TaskId) -> Result<(), ConflictKind> {
+        let state = job.record(id).map(Packed::state).ok_or(ConflictKind::NoTask)?;
+        if state != TaskState::Pending {
+            return Err(ConflictKind::TaskState(state));
         }
-        if self.planned.contains_key(&id) {
+        if self.planned.contains(&id) {
             return Err(ConflictKind::TaskState(TaskState::Placed));
         }
-        if self.leaving.contains(&id) {
+        if !self.leaving.is_empty() && self.leaving.contains(&id) {
             return Err(ConflictKind::TaskState(TaskState::Stopped));
         }
-        if !cell.is_wanted(id) {
+        if !job.wants(id) {
             return Err(ConflictKind::Unwanted);
         }
         Ok(())
@@ -265,24 +321,21 @@ impl Overlay {
             if !(there && runs && lower) || victims[..i].contains(id) {
                 return Err(ConflictKind::Victim(*id));
             }
-            if machine.load.is_waiting(*id) || self.leaving.contains(id) || self.planned.contains_key(id) {
+            if machine.load.is_waiting(*id) || self.leaving.contains(id) || self.planned.contains(id) {
                 return Err(ConflictKind::Waiting(*id));
             }
         }
         Ok(held(cell, victims))
     }
 
-    fn check_quota(&self, cell: &Cell, task: TaskId, wanted: &Resources) -> Result<(), ConflictKind> {
-        let Some(job) = cell.job(task.job) else { return Err(ConflictKind::NoTask) };
-        let (team, band) = (&job.spec().team, Band::of(job.spec().priority));
-        if cell.quotas().limit(team, band).is_none() {
-            return Ok(());
-        }
-        let planned = self.promised.get(&(team.clone(), band)).copied().unwrap_or_default();
+    fn check_quota(&self, cell: &Cell, job: &Job, wanted: &Resources) -> Result<(), ConflictKind> {
+        let Some((team, band)) = cell.quotas().limited(job.account) else { return Ok(()) };
+        let planned = self.promised.iter().find(|p| p.team == *team && p.band == band);
+        let planned = planned.map(|p| p.sums).unwrap_or_default();
         match cell.quotas().first_over(team, band, wanted, &planned) {
             None => Ok(()),
             Some((dimension, wanted, free)) => {
-                Err(ConflictKind::Quota { team: team.clone(), band, dimension, wanted, free })
+                Err(ConflictKind::Quota { team: team.to_string(), band, dimension, wanted, free })
             }
         }
     }

@@ -17,6 +17,7 @@
 
 mod encode;
 mod restore;
+mod tracking;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -33,6 +34,7 @@ use crate::resources::Resources;
 use crate::task::{Task, TaskState};
 
 pub use restore::{Restore, RestoreError};
+pub(crate) use tracking::Tracking;
 
 /// Machines per page.
 const MACHINES: u32 = 64;
@@ -228,22 +230,53 @@ impl PageHashes {
 }
 
 impl Cell {
-    /// The hash of the state. Costs what changed since the last call.
+    /// The hash of the state. Costs what changed since the last call; the first one everything.
     pub fn hash(&mut self) -> StateHash {
-        for key in std::mem::take(&mut self.stale) {
-            let bytes = self.encode_page(&key);
-            self.hashes.set(key, bytes.as_deref());
-            self.changed.insert(key);
-        }
-        StateHash(self.hashes.sum ^ self.seq.0.wrapping_mul(0x9E37_79B9_7F4A_7C15))
+        self.hash_pages(|_, _| {})
     }
 
-    /// Pages that changed since the last call, and possibly a few that did not. A page that no longer exists encodes
-    /// as `None`.
+    /// Pages that changed since the last call, and possibly a few that did not; from the first call all of them. A
+    /// page that no longer exists encodes as `None`.
     pub fn take_changed(&mut self) -> Vec<PageKey> {
-        let mut keys = std::mem::take(&mut self.changed);
-        keys.extend(&self.stale);
-        keys.into_iter().collect()
+        let mut tracking = std::mem::take(&mut self.pages);
+        let keys = tracking.take_changed(|| self.page_keys());
+        self.pages = tracking;
+        keys
+    }
+
+    /// The hash of the state together with the pages [`Cell::take_changed`] would name, each encoded once for both.
+    pub fn take_pages(&mut self) -> (StateHash, Vec<(PageKey, Option<Vec<u8>>)>) {
+        let mut pages = Vec::new();
+        let hash = self.hash_pages(|key, bytes| pages.push((key, bytes)));
+        // Those that an earlier hash had encoded are to be encoded again.
+        let hashed = pages.len();
+        for key in self.take_changed() {
+            if pages[..hashed].binary_search_by_key(&key, |(key, _)| *key).is_err() {
+                pages.push((key, self.encode_page(&key)));
+            }
+        }
+        (hash, pages)
+    }
+
+    /// Stops noting which pages change, until somebody asks again: for a state that nobody hashes from here on.
+    pub fn forget_pages(&mut self) {
+        self.pages = Tracking::default();
+        self.hashes = PageHashes::default();
+    }
+
+    fn hash_pages(&mut self, mut seen: impl FnMut(PageKey, Option<Vec<u8>>)) -> StateHash {
+        let mut tracking = std::mem::take(&mut self.pages);
+        let (keys, first) = tracking.take_stale(|| self.page_keys());
+        self.pages = tracking;
+        if first {
+            self.hashes = PageHashes::default();
+        }
+        for key in keys {
+            let bytes = self.encode_page(&key);
+            self.hashes.set(key, bytes.as_deref());
+            seen(key, bytes);
+        }
+        StateHash(self.hashes.sum ^ self.seq.0.wrapping_mul(0x9E37_79B9_7F4A_7C15))
     }
 
     /// The placements one machine is to run, for its agent.
@@ -254,14 +287,14 @@ impl Cell {
         tasks.sort_unstable();
         let assigned = tasks.into_iter().filter_map(|id| {
             let task = self.task(id)?;
-            let waiting = load.waiting.iter().find(|w| w.task == id);
+            let waiting = load.extra().waiting.iter().find(|w| w.task == id);
             Some(Assigned {
                 task: id,
                 epoch: task.epoch,
                 version: task.version,
                 state: task.state,
                 resources: self.charge(id),
-                grant: load.grants.get(&id).cloned().unwrap_or_default(),
+                grant: load.extra().grants.get(&id).cloned().unwrap_or_default(),
                 waits_for: waiting.map(|w| w.victims.iter().map(|(v, _)| *v).collect()).unwrap_or_default(),
             })
         });

@@ -50,6 +50,7 @@ impl Resources {
     }
 
     /// The amount in one dimension.
+    #[inline]
     pub fn get(&self, dimension: Dimension) -> u64 {
         self.0[dimension.index()]
     }
@@ -61,30 +62,41 @@ impl Resources {
     }
 
     /// The sum, dimension by dimension.
+    #[inline]
     pub fn plus(&self, other: &Resources) -> Resources {
         self.zip(other, u64::saturating_add)
     }
 
     /// The difference, dimension by dimension, never below zero.
+    #[inline]
     pub fn minus(&self, other: &Resources) -> Resources {
         self.zip(other, u64::saturating_sub)
     }
 
     /// The larger of the two, dimension by dimension.
+    #[inline]
     pub fn max(&self, other: &Resources) -> Resources {
         self.zip(other, u64::max)
     }
 
     /// The first dimension in which this vector exceeds `limit`.
+    #[inline]
     pub fn first_over(&self, limit: &Resources) -> Option<Dimension> {
+        // Almost always there is none, which is decided without a branch per dimension.
+        let over = self.0.iter().zip(&limit.0).fold(false, |over, (amount, limit)| over | (amount > limit));
+        if !over {
+            return None;
+        }
         Dimension::all().find(|d| self.get(*d) > limit.get(*d))
     }
 
     /// True when every dimension is zero.
+    #[inline]
     pub fn is_zero(&self) -> bool {
         *self == Resources::ZERO
     }
 
+    #[inline]
     fn zip(&self, other: &Resources, f: impl Fn(u64, u64) -> u64) -> Resources {
         let mut out = [0; DIMENSIONS];
         for (i, slot) in out.iter_mut().enumerate() {

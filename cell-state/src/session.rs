@@ -1,13 +1,17 @@
 //! Sessions: scheduler processes as the cell knows them, with the memory that makes a resend harmless.
 
+mod memory;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::bounds::{SESSION_OUTCOME_OPS_MAX, SESSION_OUTCOMES_MAX, SESSIONS_MAX};
+use crate::bounds::SESSIONS_MAX;
 use crate::ids::{Seq, SessionId, Time};
 use crate::verdict::{Conflict, Outcome};
+
+pub use memory::Memory;
 
 /// The remembered answer to a transaction.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -38,7 +42,7 @@ pub struct Session {
     /// Numbers up to this one may have been judged and forgotten.
     pub forgotten_upto: u64,
     /// Answers by number.
-    pub remembered: BTreeMap<u64, Remembered>,
+    pub remembered: Memory,
 }
 
 impl Session {
@@ -46,17 +50,8 @@ impl Session {
     pub(crate) fn remember(&mut self, number: u64, answer: Remembered) {
         self.last_number = self.last_number.max(number);
         self.remembered.insert(number, answer);
-        let mut ops: usize = 0;
-        if self.remembered.len() > 1 {
-            // Only the total matters; counting is cheap beside judging the ops.
-            ops = self.remembered.values().map(|r| r.outcomes.len()).sum();
-        }
-        while self.remembered.len() > SESSION_OUTCOMES_MAX
-            || (ops > SESSION_OUTCOME_OPS_MAX && self.remembered.len() > 1)
-        {
-            let Some((oldest, forgotten)) = self.remembered.pop_first() else { return };
-            ops -= forgotten.outcomes.len().min(ops);
-            self.forgotten_upto = self.forgotten_upto.max(oldest);
+        while let Some(forgotten) = self.remembered.forget_beyond_bounds() {
+            self.forgotten_upto = self.forgotten_upto.max(forgotten);
         }
     }
 }
@@ -120,7 +115,7 @@ impl Sessions {
             since: time,
             last_number: 0,
             forgotten_upto: 0,
-            remembered: BTreeMap::new(),
+            remembered: Memory::default(),
         };
         self.by_id.insert(id, session);
         if self.by_id.len() <= SESSIONS_MAX {
@@ -143,6 +138,7 @@ impl Sessions {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bounds::{SESSION_OUTCOME_OPS_MAX, SESSION_OUTCOMES_MAX};
 
     fn answer(ops: usize) -> Remembered {
         Remembered { at: Seq(1), outcomes: vec![Outcome::Aborted; ops].into(), failed_assertion: None }

@@ -1,8 +1,12 @@
 //! The record of one task: small, fixed size, one per instance.
 
+pub(crate) mod packed;
+
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{Epoch, MachineId, Time, TxnId};
+
+pub use packed::Tasks;
 
 /// Where a task is in its life; the transitions are in [`crate::lifecycle`].
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]

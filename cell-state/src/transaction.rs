@@ -1,6 +1,10 @@
 //! Transactions: what a scheduler saw and what it wants. Step 5 (propose) of a placement's life.
 
+mod choices;
+
 use serde::{Deserialize, Serialize};
+
+pub use choices::Choices;
 
 use crate::ids::{Epoch, JobId, MachineId, Seq, TaskId, TxnId};
 use crate::resources::Resources;
@@ -48,7 +52,7 @@ pub enum Op {
         /// The task.
         task: TaskId,
         /// The first choice, then the fallbacks.
-        machines: Vec<MachineId>,
+        machines: Choices,
         /// Tasks of lower priority on the first choice that must go to make room. Fallbacks preempt nobody.
         preempt: Vec<TaskId>,
     },

@@ -16,6 +16,7 @@
 //! that losers don't meet again.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use cell_state::transaction::{Op, Transaction};
 use cell_state::verdict::{Conflict, ConflictKind, Outcome};
@@ -32,7 +33,7 @@ pub struct Verdict {
     /// The entry it was judged in.
     pub at: Seq,
     /// One per op.
-    pub outcomes: Vec<Outcome>,
+    pub outcomes: Arc<[Outcome]>,
     /// The assertion that failed, if one did.
     pub failed_assertion: Option<Box<Conflict>>,
 }
@@ -92,7 +93,7 @@ impl Digest {
 /// Digests a verdict, and notes in `exclusions` where the job is not to try again for now.
 pub fn digest(txn: &Transaction, verdict: &Verdict, exclusions: &mut Exclusions) -> Digest {
     let mut digest = Digest::default();
-    for (op, outcome) in txn.ops.iter().zip(&verdict.outcomes) {
+    for (op, outcome) in txn.ops.iter().zip(verdict.outcomes.iter()) {
         match outcome {
             Outcome::Placed(_) => digest.placed += 1,
             Outcome::Stopping { .. } | Outcome::Resized { .. } => digest.changed += 1,
@@ -178,7 +179,7 @@ mod tests {
             detection: Detection::Fit,
             ops: vec![Op::Place {
                 task: TASK,
-                machines: vec![MachineId(3), MachineId(5)],
+                machines: [MachineId(3), MachineId(5)].into(),
                 preempt: Vec::new(),
             }],
             assertions: Vec::new(),
@@ -217,7 +218,7 @@ mod tests {
             (quota, false, [None, None], 1, 0),
         ];
         for (kind, divergence, excluded, no_quota, alarms) in table {
-            let outcomes = vec![Outcome::Conflict(Box::new(conflict(kind.clone(), divergence)))];
+            let outcomes = [Outcome::Conflict(Box::new(conflict(kind.clone(), divergence)))].into();
             let verdict = Verdict { at: Seq(20), outcomes, failed_assertion: None };
             let mut exclusions = Exclusions::default();
             let digest = digest(&txn(), &verdict, &mut exclusions);
@@ -238,7 +239,7 @@ mod tests {
         let failed = conflict(ConflictKind::Assertion { index: 0, found: 3, allowed: 2 }, false);
         let verdict = Verdict {
             at: Seq(20),
-            outcomes: vec![Outcome::Aborted],
+            outcomes: [Outcome::Aborted].into(),
             failed_assertion: Some(Box::new(failed)),
         };
         let digest = digest(&txn(), &verdict, &mut Exclusions::default());

@@ -43,7 +43,7 @@ impl Effects {
             Event::JobsForgotten { jobs } => effects.jobs.extend(jobs),
             Event::SessionOpened { .. } | Event::SessionEnded { .. } => effects.sessions = true,
             Event::Committed(committed) => {
-                for outcome in &committed.outcomes {
+                for outcome in committed.outcomes.iter() {
                     effects.outcome(before, outcome);
                 }
             }

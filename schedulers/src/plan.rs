@@ -355,9 +355,8 @@ impl<'a> Plan<'a> {
             }
             return Err(Unfit::Conflict(kind));
         }
-        let mut machines = Vec::with_capacity(1 + fallbacks.len());
-        machines.push(machine);
-        machines.extend(fallbacks.iter().take(PLACE_MACHINES_MAX - 1));
+        let others = fallbacks.iter().copied().take(PLACE_MACHINES_MAX - 1);
+        let machines = std::iter::once(machine).chain(others).collect();
         self.ops.push(Op::Place { task, machines, preempt: victims.to_vec() });
         Ok(())
     }

@@ -95,7 +95,12 @@ fn victims(plan: &Plan<'_>, task: TaskId, machine: &Machine) -> Option<(Cost, Ve
 /// Tasks on a machine that the plan's job may preempt, with their priority and what they hold.
 fn preemptable(plan: &Plan<'_>, machine: &Machine) -> Vec<(u16, Resources, TaskId)> {
     let paired = |id: TaskId| {
-        machine.load.waiting.iter().any(|w| w.task == id || w.victims.iter().any(|(victim, _)| *victim == id))
+        machine
+            .load
+            .extra()
+            .waiting
+            .iter()
+            .any(|w| w.task == id || w.victims.iter().any(|(victim, _)| *victim == id))
     };
     let cell = plan.cell();
     let tasks = machine.load.tasks.iter().copied().filter(|id| !paired(*id));

@@ -200,7 +200,7 @@ impl Sandbox {
     pub fn commit(&mut self, txn: &Transaction) -> Vec<Outcome> {
         match judge(&self.cell, self.now, txn).expect("a sandbox is only given good transactions") {
             Judged::New(committed) => {
-                let mut outcomes = committed.outcomes.clone();
+                let mut outcomes = committed.outcomes.to_vec();
                 outcomes.extend(committed.failed_assertion.clone().map(Outcome::Conflict));
                 self.apply(&Event::Committed(committed));
                 outcomes

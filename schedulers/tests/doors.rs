@@ -58,7 +58,7 @@ impl Pair {
     }
 
     fn commit(&mut self, txn: &Transaction) -> Verdict {
-        let outcomes = self.server.commit(txn);
+        let outcomes = self.server.commit(txn).into();
         Verdict { at: self.server.cell().seq(), outcomes, failed_assertion: None }
     }
 
@@ -125,7 +125,7 @@ fn a_server_that_lost_its_data_is_scheduled_for_like_a_new_one() {
     pair.server.machine("m0", cpu(1_000));
     pair.job(2, 100);
     let judged = pair.decide().unwrap();
-    let far = Verdict { at: Seq(1_000), outcomes: vec![Outcome::Aborted; 2], failed_assertion: None };
+    let far = Verdict { at: Seq(1_000), outcomes: vec![Outcome::Aborted; 2].into(), failed_assertion: None };
     pair.answer(&judged, Answer::Verdict(far));
 
     // The new log has not come as far as the old one, and numbers sessions and jobs from 0 again.
@@ -151,7 +151,7 @@ fn nothing_is_decided_on_a_copy_that_is_too_far_behind() {
     let at = Seq(pair.copy.seq().0 + 6);
     pair.answer(
         &txn,
-        Answer::Verdict(Verdict { at, outcomes: vec![Outcome::Aborted; 4], failed_assertion: None }),
+        Answer::Verdict(Verdict { at, outcomes: vec![Outcome::Aborted; 4].into(), failed_assertion: None }),
     );
     assert_eq!((pair.decide(), pair.scheduler.next_time(&pair.copy)), (None, None));
     let event = Event::JobsForgotten { jobs: Vec::new() };

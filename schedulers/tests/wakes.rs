@@ -248,7 +248,7 @@ impl World {
         let verdict = match judge(&self.server, self.now, &txn) {
             Err(rejection) => panic!("a scheduler of ours sent a wrong transaction: {rejection}"),
             Ok(Judged::Again { at, outcomes, failed_assertion }) => {
-                Verdict { at, outcomes: outcomes.to_vec(), failed_assertion }
+                Verdict { at, outcomes, failed_assertion }
             }
             Ok(Judged::New(committed)) => {
                 let (outcomes, failed_assertion) =

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use cell_state::admit::Answer;
 use cell_state::transaction::{Atomicity, Detection, Op, Transaction};
@@ -23,7 +24,7 @@ pub struct Told {
     /// Where it was committed.
     pub at: Seq,
     /// What became of its ops.
-    pub outcomes: Vec<Outcome>,
+    pub outcomes: Arc<[Outcome]>,
 }
 
 /// A scheduler process inside the test.
@@ -78,7 +79,7 @@ impl Probe {
 
     /// Proposes to put a task on a machine, until there is an answer.
     pub async fn place(&mut self, task: TaskId, machine: MachineId, basis: Seq) -> Told {
-        let op = Op::Place { task, machines: vec![machine], preempt: Vec::new() };
+        let op = Op::Place { task, machines: machine.into(), preempt: Vec::new() };
         self.commit(vec![op], basis).await
     }
 
@@ -147,7 +148,7 @@ impl Probe {
     /// Compares every answer with the state.
     pub fn check(&self, cell: &Cell) {
         for (number, told) in &self.told {
-            for outcome in &told.outcomes {
+            for outcome in told.outcomes.iter() {
                 let Outcome::Placed(placed) = outcome else { continue };
                 let task = cell.task(placed.task).unwrap_or_else(|| panic!("{} is gone", placed.task));
                 assert!(task.epoch >= placed.epoch, "the placement of {} in {number} is lost", placed.task);

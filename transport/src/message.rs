@@ -6,6 +6,7 @@
 //! bidirectional streams to an agent and write framed [`AgentRequest`]s. Heartbeats are datagrams.
 
 use std::fmt;
+use std::sync::Arc;
 
 use cell_state::admit::{Answer, Rejection};
 use cell_state::codec;
@@ -301,7 +302,7 @@ pub enum Reply {
         /// The position of its entry: once a copy is there, it has seen the outcome.
         at: Seq,
         /// One per op.
-        outcomes: Vec<Outcome>,
+        outcomes: Arc<[Outcome]>,
         /// The assertion that failed, if one did.
         failed_assertion: Option<Box<Conflict>>,
     },

@@ -1,5 +1,7 @@
 //! What people read of a cell: rows and pages for tables and `-o json`.
 
+use std::sync::Arc;
+
 use cell_state::job::{Counts, Desired, JobKind, JobSpec};
 use cell_state::machine::{MachineSpec, MachineState};
 use cell_state::page::StateHash;
@@ -244,7 +246,7 @@ pub struct Attempt {
     /// As proposed.
     pub detection: Detection,
     /// One per op.
-    pub outcomes: Vec<Outcome>,
+    pub outcomes: Arc<[Outcome]>,
     /// The assertion that failed, if one did.
     pub failed_assertion: Option<Box<Conflict>>,
     /// The names of the machines that the outcomes mention.

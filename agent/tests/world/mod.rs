@@ -168,7 +168,7 @@ impl World {
             assertions: Vec::new(),
         };
         if let Ok(Judged::New(committed)) = judge(&self.cell, self.now, &txn) {
-            for outcome in &committed.outcomes {
+            for outcome in committed.outcomes.iter() {
                 if let cell_state::verdict::Outcome::Placed(placed) = outcome {
                     let extra = placed.extra.as_deref();
                     let epoch = |task: &TaskId| self.cell.task(*task).map_or(0, |t| t.epoch);
@@ -206,7 +206,7 @@ impl World {
                 } else {
                     Vec::new()
                 };
-                self.commit(TxnOp::Place { task, machines: vec![MachineId(0)], preempt: victims });
+                self.commit(TxnOp::Place { task, machines: MachineId(0).into(), preempt: victims });
             }
             Op::StopJob(n) => {
                 let names: Vec<String> = self.cell.jobs().map(|job| job.spec().name.clone()).collect();

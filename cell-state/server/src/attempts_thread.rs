@@ -43,7 +43,7 @@ pub(crate) fn run(judged: &Receiver<Vec<Judged>>, mirror: &Arc<Mirror>, attempts
 /// The transaction with the names that a person needs to understand it.
 fn attempt(cell: &Cell, at: Seq, committed: Committed) -> Attempt {
     let mut named = Mentioned::default();
-    for outcome in &committed.outcomes {
+    for outcome in committed.outcomes.iter() {
         named.outcome(outcome);
     }
     if let Some(conflict) = &committed.failed_assertion {

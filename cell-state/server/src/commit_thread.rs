@@ -7,7 +7,7 @@
 
 use cell_state::admit::{self, Command, Rejection};
 use cell_state::bounds::RECORD_BYTES_MAX;
-use cell_state::commit::{self, Judged};
+use cell_state::commit::{Judge, Judged};
 use cell_state::event::Event;
 use cell_state::record::{self, HEADER_BYTES};
 use cell_state::transaction::Transaction;
@@ -24,6 +24,7 @@ use crate::intake::{Ask, Item, Outlet};
 pub(crate) struct Writer {
     cell: Cell,
     clock: Monotonic,
+    judge: Judge,
 }
 
 /// Judges until the intake is stopped or the log thread is gone.
@@ -38,9 +39,11 @@ pub(crate) fn run(cell: Cell, intake: &Outlet, log: &Sender<Group>) {
 }
 
 impl Writer {
-    fn new(cell: Cell) -> Writer {
+    fn new(mut cell: Cell) -> Writer {
         let clock = Monotonic::after(cell.time());
-        Writer { cell, clock }
+        // The mirror hashes; here nobody asks which pages change.
+        cell.forget_pages();
+        Writer { cell, clock, judge: Judge::new() }
     }
 
     /// Judges `first` and what waits behind it, up to the bounds of a group, without waiting for more.
@@ -80,7 +83,7 @@ impl Writer {
         time: Time,
         group: &mut Group,
     ) -> Result<Outcomes, Rejection> {
-        match commit::judge(&self.cell, time, txn)? {
+        match self.judge.judge(&self.cell, time, txn)? {
             Judged::New(committed) => {
                 self.enter(Event::Committed(committed), group)?;
                 Ok(Outcomes::Judged(group.entries.len() - 1))

@@ -92,7 +92,7 @@ mod tests {
         let mut cell = Cell::new();
         for id in 0..n {
             let time = Time(u64::from(id) * 1_000_000);
-            let event = Event::JobSubmitted { job: JobId(id), spec: spec(format!("j-{id}")), time };
+            let event = Event::JobSubmitted { job: JobId(id), spec: spec(format!("j-{id}")).into(), time };
             cell.apply(cell.seq().next(), &event);
             if id + 1 < n {
                 cell.apply(cell.seq().next(), &Event::JobStopped { job: JobId(id), time });

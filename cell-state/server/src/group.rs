@@ -109,7 +109,7 @@ impl Outcomes {
                 Ok(Reply::Verdicts { at: entry.seq, outcomes, failed_assertion })
             }
             Outcomes::Again { at, outcomes, failed_assertion } => {
-                Ok(Reply::Verdicts { at, outcomes: outcomes.to_vec(), failed_assertion })
+                Ok(Reply::Verdicts { at, outcomes, failed_assertion })
             }
             Outcomes::Done { at, answer } => Ok(Reply::Done { at, answer }),
             Outcomes::Refused(refusal) => Err(refusal),

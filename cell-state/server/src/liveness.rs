@@ -115,8 +115,12 @@ mod tests {
                 devices: Vec::new(),
                 ports: DEFAULT_PORTS,
             };
-            let event =
-                Event::MachineRegistered { machine: MachineId(n), spec, incarnation: 1, time: Time(1) };
+            let event = Event::MachineRegistered {
+                machine: MachineId(n),
+                spec: spec.into(),
+                incarnation: 1,
+                time: Time(1),
+            };
             cell.apply(cell.seq().next(), &event);
         }
         cell

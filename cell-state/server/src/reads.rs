@@ -153,9 +153,9 @@ fn job_row(job: &Job) -> JobRow {
 
 fn task_row(cell: &Cell, id: TaskId) -> Option<TaskRow> {
     let job = cell.job(id.job)?;
-    let task = *job.task(id)?;
+    let task = job.task(id)?;
     let machine = task.machine.and_then(|machine| cell.machine(machine));
-    let grant = machine.and_then(|machine| machine.load.grants.get(&id));
+    let grant = machine.and_then(|machine| machine.load.extra().grants.get(&id));
     Some(TaskRow {
         id,
         task,
@@ -203,7 +203,7 @@ mod tests {
             let machine = MachineId(n as u32);
             cell.apply(
                 cell.seq().next(),
-                &Event::MachineRegistered { machine, spec, incarnation: 1, time: Time(1) },
+                &Event::MachineRegistered { machine, spec: spec.into(), incarnation: 1, time: Time(1) },
             );
         }
         let rows = [

@@ -31,7 +31,7 @@ impl Stats {
     pub(crate) fn count(&self, committed: &Committed) {
         let mut tally = self.by_session.entry(committed.txn.session).or_default();
         tally.transactions += 1;
-        for outcome in &committed.outcomes {
+        for outcome in committed.outcomes.iter() {
             match outcome {
                 Outcome::Placed(_) | Outcome::Stopping { .. } | Outcome::Resized { .. } => {
                     tally.accepted += 1

@@ -22,7 +22,7 @@ pub(crate) fn machines(cell: &Cell, event: &Event, out: &mut Vec<MachineId>) {
         Event::JobSubmitted { job, .. } | Event::JobStopped { job, .. } => live_tasks(cell, *job, out),
         Event::JobsForgotten { jobs } => jobs.iter().for_each(|job| last_tasks(cell, *job, out)),
         Event::Committed(committed) => {
-            for outcome in &committed.outcomes {
+            for outcome in committed.outcomes.iter() {
                 match outcome {
                     // Victims sit on the same machine.
                     Outcome::Placed(placed) => out.push(placed.machine),

@@ -9,15 +9,16 @@ use std::sync::Arc;
 use crate::bounds;
 use crate::event::{Committed, Event, Report, Seen};
 use crate::fit::Demand;
-use crate::ids::{JobId, MachineId, Seq, Time};
-use crate::job::{Desired, GroupTasks, Job, JobSpec, JobVersion};
+use crate::ids::{JobId, MachineId, Seq, TaskId, Time, TxnId};
+use crate::job::{Band, Desired, GroupTasks, Job, JobSpec, JobVersion};
 use crate::lifecycle::Trigger;
 use crate::machine::{Machine, MachineSpec, MachineState};
 use crate::page::PageKey;
 use crate::resources::Resources;
 use crate::session::Remembered;
+use crate::task::packed::Packed;
 use crate::task::{StopReason, TaskState};
-use crate::verdict::{Outcome, Placed};
+use crate::verdict::{Outcome, Placed, PlacedExtra};
 
 use super::Cell;
 
@@ -31,13 +32,13 @@ impl Cell {
         self.seq = seq;
         if let Some(time) = event.time() {
             self.time = time;
-            self.stale.insert(PageKey::Meta);
+            self.pages.note(PageKey::Meta);
         }
         match event {
             Event::Configured { config } => self.configure(config),
             Event::QuotaSet { team, band, limit } => {
                 self.quotas.set_limit(team, *band, *limit);
-                self.stale.insert(PageKey::Meta);
+                self.pages.note(PageKey::Meta);
             }
             Event::MachineRegistered { machine, spec, incarnation, time } => {
                 self.register(*machine, spec, *incarnation, *time);
@@ -50,14 +51,14 @@ impl Cell {
             Event::JobsForgotten { jobs } => jobs.iter().for_each(|job| self.forget(*job)),
             Event::SessionOpened { session, scheduler, instance, time } => {
                 let forgotten = self.sessions.open(*session, scheduler, *instance, *time);
-                self.stale.extend([PageKey::Meta, PageKey::Session(*session)]);
-                self.stale.extend(forgotten.map(PageKey::Session));
+                self.pages.note_all([PageKey::Meta, PageKey::Session(*session)]);
+                self.pages.note_all(forgotten.map(PageKey::Session));
             }
             Event::SessionEnded { session, time } => {
                 if let Some(found) = self.sessions.get_mut(*session) {
                     found.live = false;
                     found.since = *time;
-                    self.stale.insert(PageKey::Session(*session));
+                    self.pages.note(PageKey::Session(*session));
                 }
             }
             Event::Committed(committed) => self.commit(committed),
@@ -72,20 +73,20 @@ impl Cell {
             for machine in &mut self.machines {
                 machine.limit = config.overcommit.limit(&machine.spec.capacity);
                 machine.version = self.seq;
-                self.stale.insert(PageKey::of_machine(machine.id));
+                self.pages.note(PageKey::of_machine(machine.id));
             }
         }
         self.config = config.clone();
-        self.stale.insert(PageKey::Meta);
+        self.pages.note(PageKey::Meta);
     }
 
-    fn register(&mut self, id: MachineId, spec: &MachineSpec, incarnation: u64, time: Time) {
+    fn register(&mut self, id: MachineId, spec: &Arc<MachineSpec>, incarnation: u64, time: Time) {
         let limit = self.config.overcommit.limit(&spec.capacity);
         if id.index() == self.machines.len() {
-            let mut machine = Machine::new(id, Arc::new(spec.clone()), limit);
+            let mut machine = Machine::new(id, spec.clone(), limit);
             machine.incarnation = incarnation;
             self.machines.push(machine);
-            self.machine_names.insert(spec.name.clone(), id);
+            self.machine_names.insert(id, &self.machines);
         }
         let Some(machine) = self.machines.get_mut(id.index()) else { return };
         if machine.incarnation != incarnation {
@@ -94,13 +95,13 @@ impl Cell {
             self.lose_tasks(id, time);
         }
         let machine = &mut self.machines[id.index()];
-        machine.spec = Arc::new(spec.clone());
+        machine.spec = spec.clone();
         machine.limit = limit;
         if machine.state == MachineState::Down {
             machine.state = MachineState::Ready;
         }
         self.touch(id, None);
-        self.stale.insert(PageKey::of_machine_spec(id));
+        self.pages.note(PageKey::of_machine_spec(id));
     }
 
     fn set_machine_state(&mut self, id: MachineId, state: MachineState, time: Time) {
@@ -124,26 +125,28 @@ impl Cell {
         }
     }
 
-    fn submit(&mut self, id: JobId, spec: &JobSpec, time: Time) {
+    fn submit(&mut self, id: JobId, spec: &Arc<JobSpec>, time: Time) {
         let demands: Result<Arc<[Demand]>, _> = spec.groups.iter().map(Demand::compile).collect();
         // Admission compiled the same patterns, so this holds for every log this build wrote.
         let Ok(demands) = demands else { return };
         let index = id.0 as usize;
         if self.jobs.len() <= index {
             self.jobs.resize_with(index + 1, || None);
-            self.stale.insert(PageKey::Meta);
+            self.pages.note(PageKey::Meta);
         }
         let version = self.job(id).map_or(1, |job| job.current().version + 1);
-        let new = JobVersion { version, spec: Arc::new(spec.clone()), demands, since: self.seq, live: 0 };
+        let account = self.quotas.account(&spec.team, Band::of(spec.priority));
+        let new = JobVersion { version, spec: spec.clone(), demands, since: self.seq, live: 0 };
         let job = self.jobs[index].get_or_insert_with(|| {
             let (versions, groups, resized) = (Vec::new(), Vec::new(), BTreeMap::new());
-            Box::new(Job { id, desired: Desired::Run, submitted: time, versions, groups, resized })
+            Box::new(Job { id, desired: Desired::Run, submitted: time, versions, groups, resized, account })
         });
+        job.account = account;
         job.desired = Desired::Run;
         job.versions.push(new);
         job.groups.resize_with(spec.groups.len(), GroupTasks::default);
         self.job_names.insert(spec.name.clone(), id);
-        self.stale.insert(PageKey::of_job(id));
+        self.pages.note(PageKey::of_job(id));
         for (group, g) in spec.groups.iter().enumerate() {
             self.resize_group(id, group as u16, g.count, time);
         }
@@ -153,7 +156,7 @@ impl Cell {
     fn stop_job(&mut self, id: JobId, time: Time) {
         let Some(job) = self.jobs.get_mut(id.0 as usize).and_then(Option::as_mut) else { return };
         job.desired = Desired::Stop;
-        self.stale.insert(PageKey::of_job(id));
+        self.pages.note(PageKey::of_job(id));
         let tasks: Vec<_> = job.tasks().map(|(task, _)| task).collect();
         for task in tasks {
             self.trigger(task, Trigger::Stop(StopReason::Stop), time);
@@ -163,14 +166,14 @@ impl Cell {
     fn forget(&mut self, id: JobId) {
         let Some(job) = self.jobs.get_mut(id.0 as usize).and_then(Option::take) else { return };
         self.job_names.remove(&job.spec().name);
-        self.stale.insert(PageKey::of_job(id));
+        self.pages.note(PageKey::of_job(id));
         for (group, tasks) in job.groups.iter().enumerate() {
-            self.stale.extend(PageKey::of_group(id, group as u16, tasks.tasks.len()));
+            self.pages.note_all(PageKey::of_group(id, group as u16, tasks.tasks.len()));
         }
     }
 
     fn commit(&mut self, committed: &Committed) {
-        for outcome in &committed.outcomes {
+        for outcome in committed.outcomes.iter() {
             match outcome {
                 Outcome::Placed(placed) => self.place(committed, placed),
                 Outcome::Stopping { task, reason } => {
@@ -183,60 +186,71 @@ impl Cell {
         if let Some(session) = self.sessions.get_mut(committed.txn.session) {
             let answer = Remembered {
                 at: self.seq,
-                outcomes: committed.outcomes.clone().into(),
+                outcomes: committed.outcomes.clone(),
                 failed_assertion: committed.failed_assertion.clone(),
             };
             session.remember(committed.txn.number, answer);
-            self.stale.insert(PageKey::Session(committed.txn.session));
+            self.pages.note(PageKey::Session(committed.txn.session));
         }
     }
 
+    /// The most frequent change of all: each record is looked up once.
     fn place(&mut self, committed: &Committed, placed: &Placed) {
         let id = placed.task;
-        let pending = self.task(id).is_some_and(|t| t.state == TaskState::Pending);
-        if !pending || self.machine(placed.machine).is_none() {
-            return;
+        let Some(job) = self.jobs.get_mut(id.job.0 as usize).and_then(Option::as_deref_mut) else { return };
+        let Some(machine) = self.machines.get_mut(placed.machine.index()) else { return };
+        let Some(group) = job.groups.get_mut(usize::from(id.group)) else { return };
+        let page = PageKey::of_task(id, group.tasks.len());
+        let Some(task) = group.tasks.record_mut(id.index).filter(|task| task.is_pending()) else { return };
+        task.set_state(TaskState::Placed, committed.time);
+        task.set_placed(placed.epoch, placed.machine, placed.version, committed.txn);
+        if let Some(extra) = placed.extra.as_deref() {
+            group.note_change(id.index, TaskState::Pending, TaskState::Placed);
+            return self.place_beside(committed, placed, extra);
         }
-        self.trigger(id, Trigger::Place, committed.time);
-        self.update_task(id, |task| {
-            task.epoch = placed.epoch;
-            task.machine = Some(placed.machine);
-            task.version = placed.version;
-            task.exit = None;
-            task.placed_by = Some(committed.txn);
-        });
-        if let Some(version) = self.job_version_mut(id.job, placed.version) {
+        task.set_position(machine.load.tasks.len());
+        group.note_change(id.index, TaskState::Pending, TaskState::Placed);
+        let mut charge = Resources::ZERO;
+        if let Some(version) = job.version_mut(placed.version) {
             version.live += 1;
+            charge = version.demands.get(usize::from(id.group)).map_or(charge, |demand| demand.resources);
         }
+        self.quotas.charge(job.account, &charge);
+        machine.load.add(id, &charge, None);
+        machine.version = self.seq;
+        machine.changed_by = Some((self.seq, committed.txn));
+        self.pages.note(page);
+        self.pages.note(PageKey::of_machine(placed.machine));
+    }
+
+    /// The rest of a placement that is given ports or devices, or waits for others to go.
+    fn place_beside(&mut self, committed: &Committed, placed: &Placed, extra: &PlacedExtra) {
+        let id = placed.task;
         let charge = self.charge(id);
-        self.charge_team(id, &charge, true);
-        let extra = placed.extra.as_deref();
-        let grant = extra.map(|e| &e.grant);
-        let victims = extra.map_or(&[][..], |e| &e.preempted);
-        let held: Vec<_> = victims.iter().map(|victim| (*victim, self.charge(*victim))).collect();
+        self.restore_charge(id, &charge, placed.version);
+        let held: Vec<_> = extra.preempted.iter().map(|victim| (*victim, self.charge(*victim))).collect();
         let load = &mut self.machines[placed.machine.index()].load;
-        if held.is_empty() {
-            load.add(id, &charge, grant);
+        let position = if held.is_empty() {
+            load.add(id, &charge, Some(&extra.grant))
         } else {
-            load.add_waiting(id, charge, grant, held);
-        }
+            load.add_waiting(id, charge, Some(&extra.grant), held)
+        };
+        self.update_task(id, |task| task.set_position(position));
         self.touch(placed.machine, Some(committed.txn));
-        for victim in victims {
+        for victim in &extra.preempted {
             self.trigger(*victim, Trigger::Stop(StopReason::Evict), committed.time);
         }
     }
 
-    fn resize(&mut self, committed: &Committed, id: crate::ids::TaskId, resources: &Resources) {
-        let Some(machine) = self.task(id).filter(|t| t.state.is_live()).and_then(|t| t.machine) else {
-            return;
-        };
-        let before = self.charge(id);
-        self.charge_team(id, &before, false);
-        self.charge_team(id, resources, true);
-        if let Some(job) = self.jobs.get_mut(id.job.0 as usize).and_then(Option::as_mut) {
-            job.resized.insert(id, *resources);
-            self.stale.insert(PageKey::of_job(id.job));
-        }
+    fn resize(&mut self, committed: &Committed, id: TaskId, resources: &Resources) {
+        let live = self.record(id).filter(|t| t.state().is_live());
+        let Some(machine) = live.and_then(Packed::machine) else { return };
+        let Some(job) = self.jobs.get_mut(id.job.0 as usize).and_then(Option::as_mut) else { return };
+        let before = job.charge(id);
+        self.quotas.release(job.account, &before);
+        self.quotas.charge(job.account, resources);
+        job.resized.insert(id, *resources);
+        self.pages.note(PageKey::of_job(id.job));
         let load = &mut self.machines[machine.index()].load;
         load.used = load.used.minus(&before).plus(resources);
         self.touch(machine, Some(committed.txn));
@@ -249,10 +263,10 @@ impl Cell {
         }
         let skip = (machine.reports_seen + 1).saturating_sub(first) as usize;
         machine.reports_seen = machine.reports_seen.max(first + reports.len() as u64 - 1);
-        self.stale.insert(PageKey::of_machine(id));
+        self.pages.note(PageKey::of_machine(id));
         for report in reports.iter().skip(skip) {
-            let current = self.task(report.task);
-            let here = current.is_some_and(|t| t.epoch == report.epoch && t.machine == Some(id));
+            let current = self.record(report.task);
+            let here = current.is_some_and(|t| t.epoch() == report.epoch && t.machine() == Some(id));
             if !here {
                 continue;
             }
@@ -264,13 +278,13 @@ impl Cell {
     }
 
     /// Notes that a machine's state or load changed in this entry, by a transaction or otherwise.
-    pub(super) fn touch(&mut self, id: MachineId, by: Option<crate::ids::TxnId>) {
+    pub(super) fn touch(&mut self, id: MachineId, by: Option<TxnId>) {
         let machine = &mut self.machines[id.index()];
         machine.version = self.seq;
         if let Some(txn) = by {
             machine.changed_by = Some((self.seq, txn));
         }
-        self.stale.insert(PageKey::of_machine(id));
+        self.pages.note(PageKey::of_machine(id));
     }
 }
 

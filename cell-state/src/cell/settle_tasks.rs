@@ -1,49 +1,48 @@
 //! Changes of single tasks, and what follows from them: counters, charges, versions in use.
 
 use crate::ids::{JobId, TaskId, Time};
-use crate::job::{Band, GroupTasks, JobVersion, RestartOn};
+use crate::job::{GroupTasks, Job, JobVersion, RestartOn};
 use crate::lifecycle::{self, After, Trigger};
 use crate::page::PageKey;
 use crate::resources::Resources;
-use crate::task::{Exit, Task, TaskState};
+use crate::task::packed::Packed;
+use crate::task::{Exit, StopReason, TaskState};
 
 use super::Cell;
 
 impl Cell {
     /// Runs a task's state machine, with all that follows from the change.
     pub(super) fn trigger(&mut self, id: TaskId, trigger: Trigger, time: Time) {
-        let Some(before) = self.task(id).map(|t| t.state) else { return };
+        let Some(before) = self.record(id).map(Packed::state) else { return };
         let Some(after) = lifecycle::next(before, trigger) else { return };
-        let leaves = before.is_live() && !after.is_live();
-        if leaves {
+        if before.is_live() && !after.is_live() {
             self.leave(id);
         }
         self.update_task(id, |task| {
-            task.state = after;
-            task.changed = time;
+            task.set_state(after, time);
             if trigger == Trigger::Revive {
-                task.restarts = 0;
+                task.set_restarts(0);
             }
         });
     }
 
     /// A process was seen gone.
     pub(super) fn end(&mut self, id: TaskId, exit: Exit, time: Time) {
-        let Some(task) = self.task(id).filter(|t| t.state.is_live()).copied() else { return };
-        let after = self.after_end(id, &task, exit);
-        let stopping = matches!(task.state, TaskState::Stopping(_));
+        let Some(task) = self.record(id).filter(|t| t.state().is_live()).copied() else { return };
+        let after = self.after_end(id, task.restarts(), exit);
+        let stopping = matches!(task.state(), TaskState::Stopping(_));
         self.trigger(id, Trigger::Ended(after), time);
         self.update_task(id, |task| {
             // An end that was asked for is no failure: it neither counts as a restart nor delays the next placement.
-            let asked = stopping && task.state == TaskState::Pending;
-            task.exit = if asked { None } else { Some(exit) };
+            let asked = stopping && task.is_pending();
+            task.set_exit(if asked { None } else { Some(exit) });
             if !stopping && after == After::Restart {
-                task.restarts += 1;
+                task.set_restarts(task.restarts() + 1);
             }
         });
     }
 
-    fn after_end(&self, id: TaskId, task: &Task, exit: Exit) -> After {
+    fn after_end(&self, id: TaskId, restarts: u16, exit: Exit) -> After {
         let over = if exit.is_success() { After::Complete } else { After::Fail };
         let group = self.job(id.job).and_then(|job| job.spec().groups.get(usize::from(id.group)));
         let Some(restart) = group.map(|g| g.restart) else { return over };
@@ -52,61 +51,59 @@ impl Cell {
             RestartOn::Failure => !exit.is_success(),
             RestartOn::Never => false,
         };
-        if again && task.restarts < restart.attempts { After::Restart } else { over }
+        if again && restarts < restart.attempts { After::Restart } else { over }
     }
 
     /// Takes a live task off its machine.
     fn leave(&mut self, id: TaskId) {
-        let Some(task) = self.task(id).copied() else { return };
-        let charge = self.charge(id);
-        self.charge_team(id, &charge, false);
-        if let Some(machine) = task.machine {
-            self.machines[machine.index()].load.remove(id, &charge);
-            self.touch(machine, None);
-        }
-        if let Some(version) = self.job_version_mut(id.job, task.version) {
+        let Some(job) = self.jobs.get_mut(id.job.0 as usize).and_then(Option::as_deref_mut) else { return };
+        let Some(task) = job.record(id).copied() else { return };
+        let charge = job.charge(id);
+        self.quotas.release(job.account, &charge);
+        if let Some(version) = job.version_mut(task.version()) {
             version.live -= 1;
         }
-        if let Some(job) = self.jobs.get_mut(id.job.0 as usize).and_then(Option::as_mut)
-            && job.resized.remove(&id).is_some()
-        {
-            self.stale.insert(PageKey::of_job(id.job));
+        if !job.resized.is_empty() && job.resized.remove(&id).is_some() {
+            self.pages.note(PageKey::of_job(id.job));
+        }
+        if let Some(machine) = task.machine() {
+            let load = &mut self.machines[machine.index()].load;
+            if let Some((moved, position)) = load.remove(id, task.position(), &charge) {
+                self.set_position(moved, position);
+            }
+            self.touch(machine, None);
         }
         self.prune_versions(id.job);
     }
 
     /// Changes a task's record and keeps the counters of its group.
-    pub(super) fn update_task(&mut self, id: TaskId, change: impl FnOnce(&mut Task)) {
+    pub(super) fn update_task(&mut self, id: TaskId, change: impl FnOnce(&mut Packed)) {
         let Some(group) = self.group_mut(id) else { return };
         let total = group.tasks.len();
-        let Some(task) = group.tasks.get_mut(id.index as usize) else { return };
-        let before = task.state;
+        let Some(task) = group.tasks.record_mut(id.index) else { return };
+        let before = task.state();
         change(task);
-        let after = task.state;
-        if before != after {
-            *group.counts.slot(before) -= 1;
-            *group.counts.slot(after) += 1;
-            group.note_pending(id.index, before, after);
-        }
-        self.stale.insert(PageKey::of_task(id, total));
+        let after = task.state();
+        group.note_change(id.index, before, after);
+        self.pages.note(PageKey::of_task(id, total));
     }
 
     /// Brings a group to the size its spec asks for.
     pub(super) fn resize_group(&mut self, job: JobId, group: u16, count: u32, time: Time) {
         let at = TaskId { job, group, index: 0 };
         let Some(tasks) = self.group_mut(at) else { return };
+        tasks.wanted = count;
         let before = tasks.tasks.len();
         if (count as usize) > before {
-            tasks.tasks.resize(count as usize, Task::pending(time));
+            tasks.tasks.grow(count as usize, time);
             tasks.counts.pending += count - before as u32;
             tasks.pending_from = tasks.pending_from.min(before as u32);
         }
         let after = tasks.tasks.len();
-        self.stale.extend(PageKey::of_group(job, group, before));
-        self.stale.extend(PageKey::of_group(job, group, after));
+        self.pages.note_all(PageKey::of_group(job, group, before));
+        self.pages.note_all(PageKey::of_group(job, group, after));
         for index in 0..before as u32 {
-            let trigger =
-                if index < count { Trigger::Revive } else { Trigger::Stop(crate::task::StopReason::Stop) };
+            let trigger = if index < count { Trigger::Revive } else { Trigger::Stop(StopReason::Stop) };
             self.trigger(TaskId { index, ..at }, trigger, time);
         }
     }
@@ -114,35 +111,35 @@ impl Cell {
     /// Drops versions that are neither current nor in use.
     pub(super) fn prune_versions(&mut self, id: JobId) {
         let Some(job) = self.jobs.get_mut(id.0 as usize).and_then(Option::as_mut) else { return };
+        if job.versions.len() < 2 {
+            return;
+        }
         let (before, current) = (job.versions.len(), job.current().version);
         job.versions.retain(|v| v.live > 0 || v.version == current);
         if job.versions.len() != before {
-            self.stale.insert(PageKey::of_job(id));
-        }
-    }
-
-    pub(super) fn charge_team(&mut self, id: TaskId, amount: &Resources, add: bool) {
-        let Some(job) = self.jobs.get(id.job.0 as usize).and_then(Option::as_ref) else { return };
-        let spec = job.spec();
-        let band = Band::of(spec.priority);
-        if add {
-            self.quotas.charge(&spec.team, band, amount);
-        } else {
-            self.quotas.release(&spec.team, band, amount);
+            self.pages.note(PageKey::of_job(id));
         }
     }
 
     /// Counts a live task that a snapshot brought back.
     pub(crate) fn restore_charge(&mut self, id: TaskId, charge: &Resources, version: u32) {
-        self.charge_team(id, charge, true);
-        if let Some(version) = self.job_version_mut(id.job, version) {
+        let Some(job) = self.jobs.get_mut(id.job.0 as usize).and_then(Option::as_mut) else { return };
+        self.quotas.charge(job.account, charge);
+        if let Some(version) = job.version_mut(version) {
             version.live += 1;
         }
     }
 
-    pub(super) fn job_version_mut(&mut self, id: JobId, version: u32) -> Option<&mut JobVersion> {
-        let job = self.jobs.get_mut(id.0 as usize)?.as_mut()?;
-        job.versions.iter_mut().rev().find(|v| v.version == version)
+    /// Notes where a live task is in the list of its machine.
+    pub(crate) fn set_position(&mut self, id: TaskId, position: usize) {
+        let task = self.group_mut(id).and_then(|group| group.tasks.record_mut(id.index));
+        if let Some(task) = task {
+            task.set_position(position);
+        }
+    }
+
+    pub(super) fn record(&self, id: TaskId) -> Option<&Packed> {
+        self.job(id.job)?.record(id)
     }
 
     fn group_mut(&mut self, id: TaskId) -> Option<&mut GroupTasks> {
@@ -150,15 +147,38 @@ impl Cell {
     }
 }
 
+impl Job {
+    pub(super) fn version_mut(&mut self, version: u32) -> Option<&mut JobVersion> {
+        self.versions.iter_mut().rev().find(|v| v.version == version)
+    }
+}
+
+/// Tasks looked at to raise the index below which nothing is pending: what is left is looked at by the next change.
+const PENDING_STEPS: usize = 64;
+
 impl GroupTasks {
-    /// Keeps the index below which nothing is pending.
-    fn note_pending(&mut self, index: u32, before: TaskState, after: TaskState) {
+    /// Keeps the counters, and the index below which nothing is pending.
+    pub(super) fn note_change(&mut self, index: u32, before: TaskState, after: TaskState) {
+        if before == after {
+            return;
+        }
+        *self.counts.slot(before) -= 1;
+        *self.counts.slot(after) += 1;
         if after == TaskState::Pending {
             self.pending_from = self.pending_from.min(index);
-        } else if before == TaskState::Pending && index == self.pending_from {
-            let rest = self.tasks[index as usize..].iter();
-            let gap = rest.take_while(|t| t.state != TaskState::Pending).count();
-            self.pending_from += gap as u32;
+        } else if before == TaskState::Pending {
+            self.raise_pending_from();
         }
+    }
+
+    fn raise_pending_from(&mut self) {
+        let records = self.tasks.records();
+        if self.counts.pending == 0 {
+            self.pending_from = records.len() as u32;
+            return;
+        }
+        let rest = records.get(self.pending_from as usize..).unwrap_or_default();
+        let gap = rest.iter().take(PENDING_STEPS).take_while(|task| !task.is_pending()).count();
+        self.pending_from += gap as u32;
     }
 }

@@ -63,7 +63,7 @@ fn distinct_machines_looks_at_the_load_and_at_the_plan() {
     wanted.distinct_machines = true;
     let mut m = machine(4, 0);
     assert!(alone(&wanted, &m).is_ok());
-    let delta = Delta { tasks: vec![(task(0, 7), Grant::default())], ..Delta::default() };
+    let delta = Delta { tasks: [task(0, 7)].as_slice().into(), ..Delta::default() };
     let planned = fit(task(0, 0), &wanted, &m, Some(&delta), &Resources::ZERO);
     assert_eq!(planned, Err(Misfit::SameJob(task(0, 7))));
     m.load.add(task(0, 3), &Resources::ZERO, None);

@@ -5,6 +5,7 @@ use crate::codec;
 use crate::ids::{JobId, MachineId};
 use crate::job::Job;
 use crate::machine::Machine;
+use crate::task::packed::Packed;
 
 use super::{
     GROUP_TASKS, JOBS, JobPage, MACHINES, MachinePage, MetaPage, PageKey, SMALL_GROUP, SMALL_JOBS, SmallGroup,
@@ -61,7 +62,8 @@ impl Cell {
                     return None;
                 }
                 let (from, to) = ((n * GROUP_TASKS) as usize, ((n + 1) * GROUP_TASKS) as usize);
-                Some(codec::encode(tasks.get(from..to.min(tasks.len()))?))
+                let records = tasks.records().get(from..to.min(tasks.len()))?;
+                Some(codec::encode(&records.iter().map(Packed::task).collect::<Vec<_>>()))
             }
             PageKey::Session(id) => self.session(id).map(codec::encode),
             PageKey::Assigned(_) => None,
@@ -90,7 +92,7 @@ impl Cell {
 }
 
 fn machine_page(machine: &Machine) -> MachinePage {
-    let mut waiting = machine.load.waiting.clone();
+    let mut waiting = machine.load.extra().waiting.clone();
     waiting.sort_by_key(|w| w.task);
     MachinePage {
         state: machine.state,
@@ -98,7 +100,7 @@ fn machine_page(machine: &Machine) -> MachinePage {
         changed_by: machine.changed_by,
         incarnation: machine.incarnation,
         reports_seen: machine.reports_seen,
-        grants: machine.load.grants.iter().map(|(task, grant)| (*task, grant.clone())).collect(),
+        grants: machine.load.extra().grants.iter().map(|(task, grant)| (*task, grant.clone())).collect(),
         waiting,
     }
 }
@@ -116,5 +118,5 @@ fn job_page(job: &Job) -> JobPage {
 
 fn small_groups(job: &Job) -> impl Iterator<Item = SmallGroup> {
     let small = job.groups.iter().enumerate().filter(|(_, g)| g.tasks.len() <= SMALL_GROUP);
-    small.map(|(group, g)| SmallGroup { job: job.id, group: group as u16, tasks: g.tasks.clone() })
+    small.map(|(group, g)| SmallGroup { job: job.id, group: group as u16, tasks: g.tasks.iter().collect() })
 }

@@ -7,11 +7,12 @@ use crate::cell::Cell;
 use crate::codec::{self, DecodeError};
 use crate::fit::Demand;
 use crate::ids::{JobId, MachineId, Seq, TaskId};
-use crate::job::{GroupTasks, Job, JobVersion};
+use crate::job::{Band, GroupTasks, Job, JobVersion};
 use crate::machine::Machine;
 use crate::resources::Resources;
 use crate::session::Session;
-use crate::task::{Task, TaskState};
+use crate::task::Task;
+use crate::task::packed::Packed;
 
 use super::{GROUP_TASKS, JobPage, MachinePage, MetaPage, PageKey, SmallGroup, SpecsPage};
 
@@ -126,7 +127,6 @@ impl Restore {
             return incomplete(format!("job {job} has tasks, but no spec"));
         }
         add_up(&mut cell)?;
-        cell.stale = cell.page_keys().into_iter().collect();
         Ok(cell)
     }
 
@@ -135,7 +135,6 @@ impl Restore {
         let pages = std::mem::take(&mut self.machines).into_values().flatten();
         for (i, (spec, page)) in specs.zip(pages).enumerate() {
             let id = MachineId(i as u32);
-            cell.machine_names.insert(spec.name.clone(), id);
             let limit = cell.config.overcommit.limit(&spec.capacity);
             let mut machine = Machine::new(id, Arc::new(spec), limit);
             machine.state = page.state;
@@ -143,9 +142,13 @@ impl Restore {
             machine.changed_by = page.changed_by;
             machine.incarnation = page.incarnation;
             machine.reports_seen = page.reports_seen;
-            machine.load.grants = page.grants.into_iter().collect();
-            machine.load.waiting = page.waiting;
+            if !(page.grants.is_empty() && page.waiting.is_empty()) {
+                let extra = machine.load.extra_mut();
+                extra.grants = page.grants.into_iter().collect();
+                extra.waiting = page.waiting;
+            }
             cell.machines.push(machine);
+            cell.machine_names.insert(id, &cell.machines);
         }
         if cell.machines.len() != count as usize {
             return incomplete(format!("{} machines of {count}", cell.machines.len()));
@@ -168,30 +171,40 @@ impl Restore {
         cell.job_names.insert(current.spec.name.clone(), id);
         let mut groups = Vec::new();
         for (group, size) in page.sizes.iter().enumerate() {
-            groups.push(group_of(self.tasks.remove(&(id, group as u16)).unwrap_or_default(), id, *size)?);
+            let wanted = current.spec.groups.get(group).map_or(0, |g| g.count);
+            let pages = self.tasks.remove(&(id, group as u16)).unwrap_or_default();
+            groups.push(group_of(pages, id, *size, wanted)?);
         }
         let resized = page.resized.into_iter().collect();
-        let job = Job { id, desired: page.desired, submitted: page.submitted, versions, groups, resized };
+        let account = cell.quotas.account(&current.spec.team, Band::of(current.spec.priority));
+        let (desired, submitted) = (page.desired, page.submitted);
+        let job = Job { id, desired, submitted, versions, groups, resized, account };
         *slot = Some(Box::new(job));
         Ok(())
     }
 }
 
-fn group_of(pages: BTreeMap<u32, Vec<Task>>, job: JobId, size: u32) -> Result<GroupTasks, RestoreError> {
-    let mut group = GroupTasks::default();
+fn group_of(
+    pages: BTreeMap<u32, Vec<Task>>,
+    job: JobId,
+    size: u32,
+    wanted: u32,
+) -> Result<GroupTasks, RestoreError> {
+    let mut group = GroupTasks { wanted, ..GroupTasks::default() };
+    group.tasks.reserve(pages.values().map(Vec::len).sum());
     for (n, tasks) in pages {
         if group.tasks.len() as u32 != n * GROUP_TASKS {
             return incomplete(format!("job {job}: page {n} of a group's tasks has no predecessor"));
         }
-        group.tasks.extend(tasks);
+        group.tasks.extend(tasks.into_iter());
     }
     if group.tasks.len() as u32 != size {
         return incomplete(format!("job {job}: {} tasks of {size} in a group", group.tasks.len()));
     }
-    for task in &group.tasks {
-        *group.counts.slot(task.state) += 1;
+    for task in group.tasks.records() {
+        *group.counts.slot(task.state()) += 1;
     }
-    let first = group.tasks.iter().position(|t| t.state == TaskState::Pending);
+    let first = group.tasks.records().iter().position(Packed::is_pending);
     group.pending_from = first.unwrap_or(group.tasks.len()) as u32;
     Ok(group)
 }
@@ -211,13 +224,14 @@ fn add_up(cell: &mut Cell) -> Result<(), RestoreError> {
             return incomplete(format!("task {id} is on machine {}, which isn't there", machine.0));
         };
         let load = &mut machine.load;
-        let grant = load.grants.remove(&id);
-        let paired = load.waiting.iter().any(|w| w.task == id || w.victims.iter().any(|(v, _)| *v == id));
-        let charge = if paired { Resources::ZERO } else { charge };
-        load.add(id, &charge, grant.as_ref());
+        let grant = load.extra().grants.get(&id).cloned();
+        let charge = if load.is_paired(id) { Resources::ZERO } else { charge };
+        let position = load.add(id, &charge, grant.as_ref());
+        cell.set_position(id, position);
     }
     for machine in &mut cell.machines {
-        let waiting = machine.load.waiting.iter().fold(Resources::ZERO, |sum, w| sum.plus(&w.charge()));
+        let waiting =
+            machine.load.extra().waiting.iter().fold(Resources::ZERO, |sum, w| sum.plus(&w.charge()));
         machine.load.used = machine.load.used.plus(&waiting);
     }
     Ok(())

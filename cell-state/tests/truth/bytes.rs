@@ -147,7 +147,7 @@ fn committed() -> Committed {
         atomicity: Atomicity::AllOrNothing,
         detection: Detection::Version,
         time: TIME,
-        outcomes,
+        outcomes: outcomes.into(),
         failed_assertion: Some(Box::new(conflict(ConflictKind::NoTask))),
     }
 }
@@ -178,9 +178,14 @@ fn events() -> Vec<Event> {
         Event::Configured { config: CellConfig { name: "prod".into(), schema, overcommit } },
         Event::QuotaSet { team: "red".into(), band: Band::Free, limit },
         Event::QuotaSet { team: "red".into(), band: Band::Production, limit: None },
-        Event::MachineRegistered { machine: machine_id, spec: machine(), incarnation: u64::MAX, time: TIME },
+        Event::MachineRegistered {
+            machine: machine_id,
+            spec: machine().into(),
+            incarnation: u64::MAX,
+            time: TIME,
+        },
         Event::MachineStateSet { machine: machine_id, state: MachineState::Draining, time: TIME },
-        Event::JobSubmitted { job, spec: spec(), time: TIME },
+        Event::JobSubmitted { job, spec: spec().into(), time: TIME },
         Event::JobStopped { job, time: TIME },
         Event::JobsForgotten { jobs: vec![job, JobId(300)] },
         Event::SessionOpened { session, scheduler: "batch".into(), instance: 1 << 60, time: TIME },
@@ -264,7 +269,7 @@ fn records_of_streams() {
 #[test]
 fn transactions() {
     let ops = vec![
-        Op::Place { task: task(0), machines: vec![MachineId(1), MachineId(300)], preempt: vec![task(7)] },
+        Op::Place { task: task(0), machines: [MachineId(1), MachineId(300)].into(), preempt: vec![task(7)] },
         Op::Evict { task: task(1), epoch: 2 },
         Op::Stop { task: task(2), epoch: 0 },
         Op::Resize { task: task(3), epoch: 1, resources: Resources::cpu_memory(1_000, 1 << 30) },

@@ -25,7 +25,7 @@ fn stage() -> Stage {
 
 fn place(index: u32) -> Op {
     let task = TaskId { job: JobId(0), group: 0, index };
-    Op::Place { task, machines: vec![MachineId(0)], preempt: Vec::new() }
+    Op::Place { task, machines: MachineId(0).into(), preempt: Vec::new() }
 }
 
 fn txn(number: u64, ops: Vec<Op>) -> Transaction {
@@ -52,7 +52,7 @@ fn transactions_over_a_bound_are_rejected_by_field() {
     let unchanged = Assertion::Unchanged { machine: MachineId(0) };
     let many = |n: usize| (0..n).map(|i| place(i as u32)).collect::<Vec<Op>>();
     let victims = vec![task; bounds::PREEMPT_VICTIMS_MAX + 1];
-    let machines = vec![MachineId(0); bounds::PLACE_MACHINES_MAX + 1];
+    let machines = vec![MachineId(0); bounds::PLACE_MACHINES_MAX + 1].into();
     let too_much = Resources::cpu_memory(bounds::AMOUNT_MAX + 1, 0);
     let table = [
         ("id.session", Transaction { id: TxnId { session: SessionId(7), number: 1 }, ..good.clone() }),
@@ -65,8 +65,8 @@ fn transactions_over_a_bound_are_rejected_by_field() {
             Transaction { assertions: vec![unchanged; bounds::TXN_ASSERTIONS_MAX + 1], ..good.clone() },
         ),
         ("ops[1].machines", txn(1, vec![place(0), Op::Place { task, machines, preempt: Vec::new() }])),
-        ("ops[0].machines", txn(1, vec![Op::Place { task, machines: Vec::new(), preempt: Vec::new() }])),
-        ("ops[0].preempt", txn(1, vec![Op::Place { task, machines: vec![MachineId(0)], preempt: victims }])),
+        ("ops[0].machines", txn(1, vec![Op::Place { task, machines: [].into(), preempt: Vec::new() }])),
+        ("ops[0].preempt", txn(1, vec![Op::Place { task, machines: MachineId(0).into(), preempt: victims }])),
         ("ops[0].resources", txn(1, vec![Op::Resize { task, epoch: 0, resources: too_much }])),
     ];
     for (field, over) in table {

@@ -10,7 +10,7 @@ use cell_state::job::Band;
 use cell_state::overlay::Overlay;
 use cell_state::resources::{Dimension, Overcommit};
 use cell_state::task::{Exit, StopReason, TaskState};
-use cell_state::transaction::{Assertion, Atomicity, Detection, Op, Transaction};
+use cell_state::transaction::{Assertion, Atomicity, Choices, Detection, Op, Transaction};
 use cell_state::verdict::{ConflictKind, Outcome};
 use cell_state::{Cell, JobId, MachineId, Resources, Seq, SessionId, TaskId, Time, TxnId};
 use proptest::prelude::*;
@@ -169,7 +169,7 @@ impl Both {
             RandomOp::Place { task, machines, victims } => {
                 let count = self.model.machines.len() as u32;
                 // One number more than there are machines: sometimes nobody's.
-                let machines: Vec<_> =
+                let machines: Choices =
                     machines.iter().map(|m| MachineId(u32::from(*m) % (count + 1))).collect();
                 let there = Some(machines[0].index());
                 let victim = |v: &u16| self.task(*v, |_, t| t.life.is_live() && t.machine == there);
@@ -228,7 +228,7 @@ impl Both {
         for op in &txn.ops {
             let Op::Place { task, machines, preempt } = op else { continue };
             let feasible = Overlay::new().fits(&self.cell, *task, machines[0], preempt).is_ok();
-            let (machines, basis) = (vec![machines[0]], self.cell.seq());
+            let (machines, basis) = (machines[0].into(), self.cell.seq());
             let op = Op::Place { task: *task, machines, preempt: preempt.clone() };
             let id = TxnId { number: u64::MAX, ..txn.id };
             let alone = Transaction { id, basis, ops: vec![op], assertions: Vec::new(), ..txn.clone() };
@@ -271,7 +271,7 @@ impl Both {
             assert_eq!(found.load.used, self.model.used(at), "{}", found.spec.name);
             assert_eq!(found.version.0, self.model.machines[at].changed_at, "{}", found.spec.name);
             assert_eq!(found.limit, self.model.limit(at));
-            for (task, grant) in &found.load.grants {
+            for (task, grant) in &found.load.extra().grants {
                 assert_eq!(*grant, self.model.tasks[task].grant, "{task}");
             }
         }

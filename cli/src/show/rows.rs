@@ -266,7 +266,7 @@ pub(crate) fn outcomes(attempt: &Attempt, schema: &Schema) -> Listing {
         let job = json::job_name(attempt, id).unwrap_or("?");
         format!("{job} {}", text::task(id, &[] as &[&str]))
     };
-    for outcome in &attempt.outcomes {
+    for outcome in attempt.outcomes.iter() {
         let cells: Vec<Cell> = match outcome {
             Outcome::Placed(placed) => {
                 let preempted = placed.extra.as_ref().map_or(0, |e| e.preempted.len());

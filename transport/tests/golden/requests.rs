@@ -112,7 +112,7 @@ fn transaction() -> Transaction {
         ops: vec![
             Op::Place {
                 task: task(1, 2),
-                machines: vec![MachineId(3), MachineId(400)],
+                machines: [MachineId(3), MachineId(400)].into(),
                 preempt: vec![task(5, 0)],
             },
             Op::Evict { task: task(1, 3), epoch: 4 },

@@ -227,7 +227,7 @@ fn blank(ops: u32, opened: &Opened, field: &Field) -> Transaction {
     let place = |index: u32| Op::Place {
         // Numbers of a middling size, as those of a running load are: this is also what the echo carries.
         task: TaskId { job: JobId(1), group: 0, index: 1_000 + index },
-        machines: vec![field.machines[index as usize * 97 % field.machines.len()]],
+        machines: field.machines[index as usize * 97 % field.machines.len()].into(),
         preempt: Vec::new(),
     };
     Transaction {

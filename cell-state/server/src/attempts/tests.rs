@@ -27,7 +27,7 @@ fn attempt(number: u64, conflicts: usize) -> Attempt {
         basis: Seq(number),
         atomicity: Atomicity::Incremental,
         detection: Detection::Fit,
-        outcomes: vec![Outcome::Conflict(Box::new(conflict)); conflicts],
+        outcomes: vec![Outcome::Conflict(Box::new(conflict)); conflicts].into(),
         failed_assertion: None,
         machines: Vec::new(),
         jobs: vec![(JobId((number % 5) as u32), "job".to_owned())],

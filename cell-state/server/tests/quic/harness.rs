@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use cell_server::{ServerConfig, ServerError};
@@ -141,7 +142,7 @@ impl Scheduler {
         }
     }
 
-    pub(crate) async fn commit(&self, txn: Transaction) -> (Seq, Vec<Outcome>) {
+    pub(crate) async fn commit(&self, txn: Transaction) -> (Seq, Arc<[Outcome]>) {
         match within(self.client.call(Request::Commit(txn))).await.unwrap() {
             Reply::Verdicts { at, outcomes, failed_assertion: None } => (at, outcomes),
             other => panic!("{other:?}"),
@@ -154,7 +155,7 @@ impl Scheduler {
         basis: Seq,
         tasks: &[TaskId],
         machine: MachineId,
-    ) -> (Seq, Vec<Outcome>) {
+    ) -> (Seq, Arc<[Outcome]>) {
         let txn = self.propose(basis, tasks.iter().map(|t| place(*t, &[machine])).collect());
         self.commit(txn).await
     }
@@ -213,7 +214,7 @@ pub(crate) async fn audited(client: &Client) {
 }
 
 pub(crate) fn place(task: TaskId, machines: &[MachineId]) -> Op {
-    Op::Place { task, machines: machines.to_vec(), preempt: Vec::new() }
+    Op::Place { task, machines: machines.into(), preempt: Vec::new() }
 }
 
 pub(crate) fn tasks(job: JobId, count: u32) -> Vec<TaskId> {

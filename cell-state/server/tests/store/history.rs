@@ -107,7 +107,7 @@ impl History {
         let machines = self.cell.machines().len() as u64;
         let ops = pending.into_iter().map(|task| Op::Place {
             task,
-            machines: vec![MachineId(self.chance.below(machines) as u32)],
+            machines: MachineId(self.chance.below(machines) as u32).into(),
             preempt: Vec::new(),
         });
         let ops = ops.collect();
