@@ -235,8 +235,14 @@ impl Cell {
         self.hash_pages(|_, _| {})
     }
 
-    /// Pages that changed since the last call, and possibly a few that did not; from the first call all of them. A
-    /// page that no longer exists encodes as `None`.
+    /// Keeps the names of changed pages from here on, for [`Cell::take_changed`]: somebody has the pages as they are
+    /// now, and will want to know which of them are gone.
+    pub fn list_changes(&mut self) {
+        self.pages.start_listing();
+    }
+
+    /// Pages that changed since the last call, and possibly a few that did not; from the first call all that exist,
+    /// and those that are gone since [`Cell::list_changes`]. A page that no longer exists encodes as `None`.
     pub fn take_changed(&mut self) -> Vec<PageKey> {
         let mut tracking = std::mem::take(&mut self.pages);
         let keys = tracking.take_changed(|| self.page_keys());

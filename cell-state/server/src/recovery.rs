@@ -180,6 +180,8 @@ pub fn recover_with(data: DataDir, options: Options) -> Result<Recovered, Recove
     };
     let loading = started.elapsed();
     let from = cell.seq();
+    // The checkpoints hold pages that the log's tail may have made go.
+    cell.list_changes();
     replay(&mut cell, &log.reader(), last)?;
     let report = Report {
         created: opened.created,

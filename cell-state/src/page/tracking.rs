@@ -20,12 +20,14 @@ pub(crate) struct Tracking {
     changed: PageSet,
     never_hashed: bool,
     never_listed: bool,
+    /// Whether what is hashed is kept for a list of changes.
+    listing: bool,
 }
 
 impl Default for Tracking {
     fn default() -> Tracking {
         let (stale, changed) = (PageSet::default(), PageSet::default());
-        Tracking { on: false, stale, changed, never_hashed: true, never_listed: true }
+        Tracking { on: false, stale, changed, never_hashed: true, never_listed: true, listing: false }
     }
 }
 
@@ -45,6 +47,11 @@ impl Tracking {
         }
     }
 
+    /// From here on changes are kept until somebody lists them.
+    pub(super) fn start_listing(&mut self) {
+        (self.on, self.listing) = (true, true);
+    }
+
     /// The pages to hash, in order, given all there are; and whether those not among them have never been.
     pub(super) fn take_stale(&mut self, all: impl FnOnce() -> Vec<PageKey>) -> (Vec<PageKey>, bool) {
         self.on = true;
@@ -53,7 +60,7 @@ impl Tracking {
             self.note_all(all());
         }
         let keys = self.stale.drain();
-        if !self.never_listed {
+        if self.listing {
             keys.iter().for_each(|key| self.changed.insert(*key));
         }
         (keys, first)
@@ -61,7 +68,7 @@ impl Tracking {
 
     /// The pages to list, in order, given all there are.
     pub(super) fn take_changed(&mut self, all: impl FnOnce() -> Vec<PageKey>) -> Vec<PageKey> {
-        self.on = true;
+        self.start_listing();
         let mut changed = std::mem::take(&mut self.changed);
         if std::mem::take(&mut self.never_listed) {
             all().into_iter().for_each(|key| changed.insert(key));
