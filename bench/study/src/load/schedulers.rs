@@ -152,7 +152,7 @@ impl Proposer {
             *task = self.free.pop_front().expect("there are as many as ops");
             let index = self.field.chooser.choose(&mut self.rng);
             *chosen = index as u32;
-            machines[0] = self.field.machines[index];
+            *machines = self.field.machines[index].into();
         }
     }
 
