@@ -68,6 +68,9 @@ pub enum PageKey {
     Assigned(MachineId),
 }
 
+/// A page and its bytes; `None` when the state no longer has it.
+pub type Page = (PageKey, Option<Vec<u8>>);
+
 /// A hash of the whole state: equal on every copy at the same seq.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize)]
 pub struct StateHash(pub u64);
@@ -251,7 +254,7 @@ impl Cell {
     }
 
     /// The hash of the state together with the pages [`Cell::take_changed`] would name, each encoded once for both.
-    pub fn take_pages(&mut self) -> (StateHash, Vec<(PageKey, Option<Vec<u8>>)>) {
+    pub fn take_pages(&mut self) -> (StateHash, Vec<Page>) {
         let mut pages = Vec::new();
         let hash = self.hash_pages(|key, bytes| pages.push((key, bytes)));
         // Those that an earlier hash had encoded are to be encoded again.

@@ -135,7 +135,9 @@ impl<K: Hash + Eq + Copy, V> Few<K, V> {
         let Few { index, entries, .. } = self;
         let place = |i: &u32| hash(&entries[*i as usize].0);
         if at == FEW {
-            (0..=at).for_each(|i| drop(index.insert_unique(hash(&entries[i].0), i as u32, place)));
+            for (i, (key, _)) in entries.iter().enumerate() {
+                index.insert_unique(hash(key), i as u32, place);
+            }
         } else if at > FEW {
             index.insert_unique(hash(&key), at as u32, place);
         }
