@@ -42,17 +42,21 @@ const LAYERS: [(&str, &str, &[&str]); 12] = [
 const TEST_ONLY: [(&str, &[&str]); 2] =
     [("scheduler-runtime", &["cell-server"]), ("agent-host", &["cell-server"])];
 
-/// Outside packages that pure packages may use: none of them reads a clock, a disk or a socket.
-const PURE_DEPENDENCIES: [&str; 11] = [
+/// Outside packages that pure packages may use: none of them reads a clock, a disk or a socket. Tables of `hashbrown`
+/// are used with the fixed hash of `rustc-hash` alone, and nothing shows their order.
+const PURE_DEPENDENCIES: [&str; 14] = [
     "bincode",
     "bytes",
     "crc32c",
+    "hashbrown",
     "hdrhistogram",
     "rand",
     "rand_chacha",
     "rand_distr",
     "regex",
+    "rustc-hash",
     "serde",
+    "smallvec",
     "thiserror",
     "xxhash-rust",
 ];
