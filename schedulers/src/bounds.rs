@@ -71,3 +71,15 @@ pub const ALARMS_MAX: usize = 64;
 
 /// Plans of one preview: a job of a million tasks takes two thousand at the usual size.
 pub const PREVIEW_PLANS_MAX: usize = 10_000;
+
+/// Machines noted as changed before what follows them is made anew instead; more than a round of a busy log changes.
+pub const CHANGES_MAX: usize = 4_096;
+
+/// Sets of constraints whose machines are remembered, the last used: a bit per machine each.
+pub const CONSTRAINTS_KEPT: usize = 256;
+
+/// Attributes whose values are remembered, the last used: eight bytes per machine each.
+pub const ATTRIBUTES_KEPT: usize = 8;
+
+/// Demands whose scores are remembered, the last used: a byte per machine each.
+pub const LEVELS_KEPT: usize = 8;

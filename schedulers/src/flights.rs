@@ -17,6 +17,8 @@ use cell_state::transaction::{Op, Transaction};
 use cell_state::verdict::Outcome;
 use cell_state::{JobId, MachineId, Seq};
 
+use crate::columns::Columns;
+
 #[derive(Debug)]
 struct Flight {
     txn: Arc<Transaction>,
@@ -47,6 +49,8 @@ pub(crate) struct Landed {
 pub(crate) struct Flights {
     /// What they change, on top of the copy.
     pub(crate) overlay: Overlay,
+    /// The machines of the copy with the overlay on top.
+    pub(crate) columns: Columns,
     /// How many placements in flight each machine is the first choice of.
     pub(crate) crowded: BTreeMap<MachineId, u32>,
     by_number: BTreeMap<u64, Flight>,
@@ -99,6 +103,7 @@ impl Flights {
 
     /// The copy was rebuilt, and entries were skipped.
     pub(crate) fn restored(&mut self) {
+        self.columns.forget();
         self.by_number.values_mut().for_each(|flight| flight.skipped = true);
     }
 
@@ -115,6 +120,7 @@ impl Flights {
         }
         let chosen: Vec<MachineId> = first_choices(&flight.txn).collect();
         for machine in &chosen {
+            self.columns.touch(*machine);
             if let Some(count) = self.crowded.get_mut(machine) {
                 *count -= 1;
                 if *count == 0 {

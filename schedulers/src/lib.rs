@@ -9,6 +9,7 @@
 pub mod batch;
 pub mod bounds;
 pub mod class;
+pub mod columns;
 pub mod copy;
 pub mod digest;
 pub mod effects;

@@ -4,21 +4,21 @@
 //! each placement by the very code the server commits with. So what a plan accepts on an up-to-date copy is accepted
 //! by the server, and what it refuses would have been refused. A finished plan becomes a [`Transaction`].
 
+mod look;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use cell_state::bounds::{PLACE_MACHINES_MAX, PREEMPT_VICTIMS_MAX, TXN_ASSERTIONS_MAX, TXN_OPS_MAX};
-use cell_state::fit::{Demand, Misfit, resources_fit};
+use cell_state::fit::Demand;
 use cell_state::job::{Band, GroupSpec, Job};
-use cell_state::machine::{Machine, MachineState};
 use cell_state::overlay::Overlay;
 use cell_state::transaction::{Assertion, Atomicity, Detection, Op, Transaction};
 use cell_state::verdict::ConflictKind;
-use cell_state::{Cell, JobId, MachineId, Resources, TaskId, Time, TxnId};
-use rand::RngExt;
+use cell_state::{Cell, JobId, MachineId, TaskId, Time, TxnId};
 use rand_chacha::ChaCha8Rng;
 
+use crate::columns::Columns;
 use crate::exclude::{self, Exclusions};
-use crate::score::Score;
 
 /// The seeded source of chance of policies and queues: the same on every platform.
 pub type Rng = ChaCha8Rng;
@@ -56,12 +56,19 @@ impl Default for Terms {
     }
 }
 
+/// Columns of the cell: lent by who keeps them up to date, or made for one plan.
+enum Lent<'a> {
+    Kept(&'a mut Columns),
+    Own(Box<Columns>),
+}
+
 /// A plan for one job, being filled by a policy.
 pub struct Plan<'a> {
     cell: &'a Cell,
     job: &'a Job,
     now: Time,
     overlay: &'a mut Overlay,
+    columns: Lent<'a>,
     rng: &'a mut Rng,
     terms: Terms,
     exclusions: &'a Exclusions,
@@ -87,6 +94,7 @@ impl<'a> Plan<'a> {
             job: cell.job(job)?,
             now,
             overlay,
+            columns: Lent::Own(Box::default()),
             rng,
             terms: Terms::default(),
             exclusions: &exclude::NONE,
@@ -116,6 +124,13 @@ impl<'a> Plan<'a> {
     #[must_use]
     pub fn with_in_flight(mut self, machines: &'a BTreeMap<MachineId, u32>) -> Plan<'a> {
         self.crowded = Some(machines);
+        self
+    }
+
+    /// The same plan, with columns that follow this very cell and overlay, which spares it making its own.
+    #[must_use]
+    pub fn with_columns(mut self, columns: &'a mut Columns) -> Plan<'a> {
+        self.columns = Lent::Kept(columns);
         self
     }
 
@@ -152,78 +167,6 @@ impl<'a> Plan<'a> {
     /// The source of chance. Use no other: a run must be reproducible by its seed.
     pub fn rng(&mut self) -> &mut Rng {
         self.rng
-    }
-
-    /// All machines once, from a random one on: schedulers that all start at the first one collide.
-    pub fn machines(&mut self) -> impl Iterator<Item = &'a Machine> + use<'a> {
-        let all = self.cell.machines();
-        let start = if all.is_empty() { 0 } else { self.rng.random_range(0..all.len()) };
-        all[start..].iter().chain(&all[..start])
-    }
-
-    /// What a machine has left, with everything planned and in flight counted.
-    pub fn free(&self, machine: &Machine) -> Resources {
-        self.overlay.free(machine)
-    }
-
-    /// Whether a task could be placed on a machine: the fit rule, and not avoided. Quick: for scans.
-    pub fn fits(&self, task: TaskId, machine: &Machine) -> bool {
-        let Some(demand) = self.demand(task) else { return false };
-        // Most machines of a full cell end here, without a look into the overlay: plans only ever take room.
-        machine.state == MachineState::Ready
-            && resources_fit(&demand.resources, machine, None).is_ok()
-            && !self.avoids(machine)
-            && self.overlay.fit_demand(task, demand, machine).is_ok()
-    }
-
-    /// Whether a task could be placed on a machine if these tasks had to go for it.
-    pub fn fits_preempting(&self, task: TaskId, machine: &Machine, victims: &[TaskId]) -> bool {
-        !self.avoids(machine) && self.overlay.fits(self.cell, task, machine.id, victims).is_ok()
-    }
-
-    /// Why a task doesn't fit a machine, if it doesn't.
-    pub fn misfit(&self, task: TaskId, machine: &Machine) -> Option<Misfit> {
-        self.overlay.fit_demand(task, self.demand(task)?, machine).err()
-    }
-
-    /// How good a machine is for a task, by one of the stock scores.
-    pub fn score(&self, score: Score, task: TaskId, machine: &Machine) -> f64 {
-        self.demand(task).map_or(0.0, |demand| score.of(demand, &self.free(machine), &machine.limit))
-    }
-
-    /// Whether the job is to keep off a machine for now.
-    pub fn avoids(&self, machine: &Machine) -> bool {
-        let crowded = || self.crowded.is_some_and(|m| m.contains_key(&machine.id));
-        self.exclusions.excludes(machine, self.cell.seq())
-            || (self.terms.detection == Detection::Version && crowded())
-    }
-
-    /// True when machines are avoided that will do again in a moment: nobody should have to go for a task before then.
-    pub fn avoids_for_a_moment(&self) -> bool {
-        let crowded = || self.crowded.is_some_and(|machines| !machines.is_empty());
-        self.exclusions.will_pass() || (self.terms.detection == Detection::Version && crowded())
-    }
-
-    /// Machines something is planned on, in this plan or one in flight; a machine may come up more than once.
-    pub fn planned_on(&self) -> impl Iterator<Item = MachineId> {
-        self.overlay.placements().map(|(_, machine)| machine)
-    }
-
-    /// The machine a task is planned on, in this plan or one in flight.
-    pub fn machine_of(&self, task: TaskId) -> Option<MachineId> {
-        self.overlay.machine_of(task)
-    }
-
-    /// How many tasks of the job each machine holds or is about to hold, by machine number.
-    pub fn job_load(&self) -> Vec<u32> {
-        let mut counts = vec![0; self.cell.machines().len()];
-        for (id, task) in self.job.tasks() {
-            let at = if task.state.is_live() { task.machine } else { self.overlay.machine_of(id) };
-            if let Some(count) = at.and_then(|machine| counts.get_mut(machine.index())) {
-                *count += 1;
-            }
-        }
-        counts
     }
 
     /// Plans a task on a machine.
@@ -274,15 +217,15 @@ impl<'a> Plan<'a> {
     /// Takes back what this plan has for a task.
     pub fn undo(&mut self, task: TaskId) {
         if let Some(at) = self.ops.iter().rposition(|op| op.task() == task) {
-            self.ops.remove(at);
-            self.overlay.undo(task);
+            let op = self.ops.remove(at);
+            self.take_back(&op);
         }
     }
 
     /// Takes back the whole plan.
     pub fn undo_all(&mut self) {
-        for op in self.ops.drain(..) {
-            self.overlay.undo(op.task());
+        for op in std::mem::take(&mut self.ops) {
+            self.take_back(&op);
         }
         self.assertions.clear();
     }
@@ -355,10 +298,33 @@ impl<'a> Plan<'a> {
             }
             return Err(Unfit::Conflict(kind));
         }
+        self.columns().touch(machine);
         let others = fallbacks.iter().copied().take(PLACE_MACHINES_MAX - 1);
         let machines = std::iter::once(machine).chain(others).collect();
         self.ops.push(Op::Place { task, machines, preempt: victims.to_vec() });
         Ok(())
+    }
+
+    /// Names machines the server may take should the first of the placement planned last be lost.
+    pub(crate) fn fall_back_to(&mut self, fallbacks: impl IntoIterator<Item = MachineId>) {
+        if let Some(Op::Place { machines, .. }) = self.ops.last_mut() {
+            let room = PLACE_MACHINES_MAX - machines.len();
+            machines.extend(fallbacks.into_iter().take(room));
+        }
+    }
+
+    fn take_back(&mut self, op: &Op) {
+        if let Some(machine) = self.overlay.machine_of(op.task()) {
+            self.columns().touch(machine);
+        }
+        self.overlay.undo(op.task());
+    }
+
+    fn columns(&mut self) -> &mut Columns {
+        match &mut self.columns {
+            Lent::Kept(columns) => columns,
+            Lent::Own(columns) => columns,
+        }
     }
 
     fn room_for_an_op(&mut self) -> Result<(), Unfit> {

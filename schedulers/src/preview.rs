@@ -10,6 +10,7 @@ use cell_state::{Cell, JobId, MachineId, SessionId, TaskId, Time, TxnId};
 use rand::SeedableRng;
 
 use crate::bounds::{PREVIEW_PLANS_MAX, TASKS_PER_TXN};
+use crate::columns::Columns;
 use crate::explain::{Why, explain};
 use crate::offer::Offer;
 use crate::plan::{Plan, Rng};
@@ -99,6 +100,7 @@ fn plan_all(
     let mut transactions = Vec::new();
     let Some(job) = cell.job(id) else { return transactions };
     let mut blocked: Vec<u16> = Vec::new();
+    let mut columns = Columns::new();
     // What waits out a restart delay would be placed too, only later.
     let later = Time(u64::MAX / 2).max(now);
     for number in 1..=PREVIEW_PLANS_MAX as u64 {
@@ -107,6 +109,7 @@ fn plan_all(
             break;
         }
         let Some(mut plan) = Plan::new(cell, id, now, overlay, rng) else { break };
+        plan = plan.with_columns(&mut columns);
         policy.plan(&mut plan, &offer.tasks);
         let full = plan.is_full() && !plan.is_empty();
         let placed: Vec<TaskId> = plan.placed().collect();

@@ -27,6 +27,7 @@ use cell_state::verdict::{Conflict, Outcome};
 use cell_state::{Cell, Epoch, JobId, MachineId, Resources, SessionId, TaskId, Time, TxnId};
 use rand::SeedableRng;
 
+use crate::columns::Columns;
 use crate::plan::{Plan, Rng, Terms};
 use crate::policy::Policy;
 
@@ -37,6 +38,8 @@ pub struct Sandbox {
     now: Time,
     sessions: BTreeMap<String, SessionId>,
     numbers: BTreeMap<SessionId, u64>,
+    /// Of the cell as it is, without any plan.
+    columns: Columns,
 }
 
 /// What became of a job's pending tasks.
@@ -90,6 +93,7 @@ impl Sandbox {
             now: Time(1_000_000),
             sessions,
             numbers,
+            columns: Columns::new(),
         };
         let config = CellConfig { name: "sandbox".into(), ..CellConfig::default() };
         sandbox.command(Command::Configure(config));
@@ -103,6 +107,7 @@ impl Sandbox {
 
     /// The cell, to be changed behind the sandbox's back.
     pub fn cell_mut(&mut self) -> &mut Cell {
+        self.columns.forget();
         &mut self.cell
     }
 
@@ -131,6 +136,12 @@ impl Sandbox {
     /// Applies an event as the next entry of the log.
     pub fn apply(&mut self, event: &Event) {
         self.cell.apply(self.cell.seq().next(), event);
+        self.columns.follow(&self.cell, event);
+    }
+
+    /// The cell, and its columns.
+    pub fn cell_and_columns(&mut self) -> (&Cell, &mut Columns) {
+        (&self.cell, &mut self.columns)
     }
 
     /// Lets every machine be promised so many percent of its capacity.
@@ -227,10 +238,12 @@ impl Sandbox {
             let mut overlay = Overlay::new();
             let plan = Plan::new(&self.cell, job, self.now, &mut overlay, &mut self.rng);
             let txn = plan.filter(|_| !tasks.is_empty()).and_then(|plan| {
-                let mut plan = plan.on_terms(terms);
+                let mut plan = plan.on_terms(terms).with_columns(&mut self.columns);
                 policy.plan(&mut plan, &tasks);
                 plan.into_transaction(id)
             });
+            // The plan is over, whatever comes of it.
+            overlay.placements().for_each(|(_, machine)| self.columns.touch(machine));
             let Some(txn) = txn else { return result };
             let before = result.placed.len();
             for outcome in self.commit(&txn) {

@@ -124,6 +124,7 @@ impl Scheduler {
     pub fn follow(&mut self, cell: &mut Cell, now: Time, seq: Seq, event: &Event) {
         let effects = Effects::of(cell, event);
         cell.apply(seq, event);
+        self.flights.columns.follow(cell, event);
         self.server_at = self.server_at.max(seq);
         if let Event::Committed(committed) = event
             && Some(committed.txn.session) == self.session
@@ -269,6 +270,7 @@ impl Scheduler {
         let mut plan = Plan::new(cell, id, now, &mut self.flights.overlay, &mut self.rng)?
             .on_terms(self.settings.terms)
             .excluding(&exclusions)
+            .with_columns(&mut self.flights.columns)
             .with_in_flight(&self.flights.crowded);
         self.policy.plan(&mut plan, &offer.tasks);
         let whole = self.settings.terms.atomicity == Atomicity::AllOrNothing;

@@ -1,7 +1,6 @@
 //! How good a machine is for a task that fits it. Scores only order machines; feasibility is the fit rule's alone.
 
 use cell_state::fit::Demand;
-use cell_state::resources::DIMENSIONS;
 use cell_state::{Dimension, Resources};
 
 /// A way to order machines.
@@ -14,10 +13,13 @@ pub enum Score {
     Even,
 }
 
-/// What a machine loses for each resource that is rare (GPUs, the operator's own) and that the task doesn't ask for.
-const RARE_PENALTY: f64 = 2.0;
+/// Resources that few machines have: GPUs, and what the operator named. Who doesn't ask for them keeps off.
+pub(crate) const RARE: [Dimension; 4] = [Dimension::GPU, Dimension(5), Dimension(6), Dimension(7)];
 
 impl Score {
+    /// What a machine loses for each rare resource that the task doesn't ask for.
+    pub(crate) const RARE_PENALTY: f64 = 2.0;
+
     /// The score of a machine with `free` left of `limit` before the task comes; higher is better, at most 1, and below
     /// 0 only for machines that have something rare the task doesn't ask for.
     pub fn of(self, demand: &Demand, free: &Resources, limit: &Resources) -> f64 {
@@ -32,8 +34,8 @@ impl Score {
                 least = least.min(left);
                 sum += left;
                 asked += 1.0;
-            } else if limit > 0 && is_rare(d) {
-                penalty += RARE_PENALTY;
+            } else if limit > 0 && RARE.contains(&d) {
+                penalty += Score::RARE_PENALTY;
             }
         }
         let score = match self {
@@ -43,40 +45,6 @@ impl Score {
         };
         score - penalty
     }
-}
-
-/// [`Score::Even`] prepared for a scan over all machines: it looks only at what the task asks for.
-#[derive(Clone, Debug)]
-pub struct EvenScan {
-    asked: Vec<(Dimension, u64)>,
-    asks_rare: bool,
-}
-
-impl EvenScan {
-    /// Prepared for tasks of this demand.
-    pub fn of(demand: &Demand) -> EvenScan {
-        let asked = Dimension::all().map(|d| (d, demand.resources.get(d))).filter(|(_, wanted)| *wanted > 0);
-        let asked: Vec<(Dimension, u64)> = asked.collect();
-        EvenScan { asks_rare: asked.iter().any(|(d, _)| is_rare(*d)), asked }
-    }
-
-    /// The score of a machine that `used` so much of its `limit`; `None` when its resources don't do.
-    #[inline]
-    pub fn score(&self, limit: &Resources, used: &Resources) -> Option<f64> {
-        let mut least: f64 = 1.0;
-        for (dimension, wanted) in &self.asked {
-            let d = dimension.index();
-            let left = limit.0[d].checked_sub(used.0[d])?.checked_sub(*wanted)?;
-            least = least.min(left as f64 / limit.0[d] as f64);
-        }
-        let has_rare =
-            limit.0[Dimension::GPU.index()] > 0 || limit.0[DIMENSIONS - 3..].iter().any(|r| *r > 0);
-        Some(if has_rare && !self.asks_rare { least - RARE_PENALTY } else { least })
-    }
-}
-
-fn is_rare(dimension: Dimension) -> bool {
-    dimension == Dimension::GPU || dimension > Dimension::NET
 }
 
 #[cfg(test)]
@@ -102,21 +70,6 @@ mod tests {
         let limit = Resources::cpu_memory(1_000, 1_000);
         let (lopsided, level) = (Resources::cpu_memory(1_000, 150), Resources::cpu_memory(400, 400));
         assert!(Score::Even.of(&demand, &level, &limit) > Score::Even.of(&demand, &lopsided, &limit));
-    }
-
-    #[test]
-    fn the_scan_gives_the_same_scores() {
-        let limit = Resources::cpu_memory(1_000, 2_000).with(Dimension::GPU, 1_000);
-        for (cpu, memory, gpu) in [(100, 0, 0), (0, 100, 0), (100, 300, 0), (100, 100, 500), (0, 0, 0)] {
-            let demand = demand(Resources::cpu_memory(cpu, memory).with(Dimension::GPU, gpu));
-            for used in [Resources::ZERO, Resources::cpu_memory(500, 100), Resources::cpu_memory(890, 1_650)]
-            {
-                let expected = Score::Even.of(&demand, &limit.minus(&used), &limit);
-                assert_eq!(EvenScan::of(&demand).score(&limit, &used), Some(expected));
-            }
-            let full = EvenScan::of(&demand).score(&limit, &limit);
-            assert_eq!(full.is_none(), cpu + memory + gpu > 0);
-        }
     }
 
     #[test]

@@ -1,13 +1,14 @@
 //! The `service` policy: careful. A full scan, spread over failure domains, few tasks of a job per machine, and the
 //! load of the cell kept even.
 //!
-//! One scan per run of equal tasks puts every machine with the resources into a heap of its failure domain; each task
-//! then takes the best machine of the domain that holds the fewest tasks of the job, at the cost of a few heap steps. A
-//! limit per domain is planned for here and asserted in the transaction, so that two processes can't break it together.
+//! One scan per run of equal tasks gives every machine a level; each task then takes a machine of the highest level, in
+//! the failure domain that holds the fewest tasks of the job. Levels are kept from plan to plan, so the scan is mostly of
+//! what has changed. A limit per domain is planned for here and asserted in the transaction, so that two processes can't
+//! break it together.
 
 mod domains;
 
-use cell_state::TaskId;
+use cell_state::{MachineId, TaskId};
 
 use crate::bounds::FALLBACKS;
 use crate::plan::Plan;
@@ -34,12 +35,13 @@ impl Default for ServiceOptions {
 #[derive(Clone, Debug)]
 pub struct Service {
     options: ServiceOptions,
+    load: JobLoad,
 }
 
 impl Service {
     /// The policy with these options.
     pub fn new(options: ServiceOptions) -> Service {
-        Service { options }
+        Service { options, load: JobLoad::default() }
     }
 }
 
@@ -50,20 +52,58 @@ impl Policy for Service {
 
     fn plan(&mut self, plan: &mut Plan<'_>, tasks: &[TaskId]) {
         let mut hunt = Hunt::default();
-        let mut load = plan.job_load();
+        self.load.count(plan);
         for group in tasks.chunk_by(|a, b| a.group == b.group) {
-            let spread = plan.group(group[0]).and_then(|g| g.spread.as_ref());
-            let mut domains = Domains::count(plan, spread, &load);
-            domains.scan(plan, group[0], &load);
+            let Some(mut domains) = Domains::new(plan, group[0], &mut self.load) else { continue };
             for task in group {
-                let placed = domains.place(plan, *task, self.options.fallbacks, &mut load)
-                    || (self.options.preempt
-                        && !plan.is_full()
-                        && domains.preempt(plan, *task, &mut hunt, &mut load));
+                let placed = domains.place(plan, *task, self.options.fallbacks)
+                    || (self.options.preempt && !plan.is_full() && domains.preempt(plan, *task, &mut hunt));
                 if !placed {
                     break;
                 }
             }
+            domains.finish(plan);
+        }
+    }
+}
+
+/// How many tasks of a job each machine holds or is about to hold.
+#[derive(Clone, Debug, Default)]
+struct JobLoad {
+    counts: Vec<u32>,
+    /// Machines with any, once each.
+    machines: Vec<MachineId>,
+}
+
+impl JobLoad {
+    /// Counts the tasks of the plan's job.
+    fn count(&mut self, plan: &Plan<'_>) {
+        for machine in self.machines.drain(..) {
+            self.counts[machine.index()] = 0;
+        }
+        self.counts.resize(plan.cell().machines().len(), 0);
+        for machine in plan.job_machines() {
+            self.add(machine);
+        }
+    }
+
+    fn of(&self, machine: MachineId) -> u32 {
+        self.counts[machine.index()]
+    }
+
+    fn add(&mut self, machine: MachineId) {
+        let count = &mut self.counts[machine.index()];
+        if *count == 0 {
+            self.machines.push(machine);
+        }
+        *count += 1;
+    }
+
+    fn take(&mut self, machine: MachineId) {
+        let count = &mut self.counts[machine.index()];
+        *count -= 1;
+        if *count == 0 {
+            self.machines.retain(|other| *other != machine);
         }
     }
 }

@@ -1,0 +1,139 @@
+//! What a plan shows a policy of the machines.
+
+use cell_state::fit::{Misfit, resources_fit};
+use cell_state::machine::{Machine, MachineState};
+use cell_state::transaction::Detection;
+use cell_state::{MachineId, Resources, TaskId};
+use rand::RngExt;
+
+use super::{Lent, Plan};
+use crate::columns::{Columns, Query, Scan};
+use crate::score::Score;
+
+impl<'a> Plan<'a> {
+    /// All machines once, from a random one on: schedulers that all start at the first one collide.
+    pub fn machines(&mut self) -> impl Iterator<Item = &'a Machine> + use<'a> {
+        let all = self.cell.machines();
+        let start = if all.is_empty() { 0 } else { self.rng.random_range(0..all.len()) };
+        all[start..].iter().chain(&all[..start])
+    }
+
+    /// What a machine has left, with everything planned and in flight counted.
+    pub fn free(&self, machine: &Machine) -> Resources {
+        self.overlay.free(machine)
+    }
+
+    /// Whether a task could be placed on a machine: the fit rule, and not avoided. Quick: for scans.
+    pub fn fits(&self, task: TaskId, machine: &Machine) -> bool {
+        let Some(demand) = self.demand(task) else { return false };
+        // Most machines of a full cell end here, without a look into the overlay: plans only ever take room.
+        machine.state == MachineState::Ready
+            && resources_fit(&demand.resources, machine, None).is_ok()
+            && !self.avoids(machine)
+            && self.overlay.fit_demand(task, demand, machine).is_ok()
+    }
+
+    /// Whether a task could be placed on a machine if these tasks had to go for it.
+    pub fn fits_preempting(&self, task: TaskId, machine: &Machine, victims: &[TaskId]) -> bool {
+        !self.avoids(machine) && self.overlay.fits(self.cell, task, machine.id, victims).is_ok()
+    }
+
+    /// Why a task doesn't fit a machine, if it doesn't.
+    pub fn misfit(&self, task: TaskId, machine: &Machine) -> Option<Misfit> {
+        self.overlay.fit_demand(task, self.demand(task)?, machine).err()
+    }
+
+    /// How good a machine is for a task, by one of the stock scores.
+    pub fn score(&self, score: Score, task: TaskId, machine: &Machine) -> f64 {
+        self.demand(task).map_or(0.0, |demand| score.of(demand, &self.free(machine), &machine.limit))
+    }
+
+    /// Whether the job is to keep off a machine for now.
+    pub fn avoids(&self, machine: &Machine) -> bool {
+        let crowded = || self.crowded.is_some_and(|m| m.contains_key(&machine.id));
+        self.exclusions.excludes(machine, self.cell.seq())
+            || (self.terms.detection == Detection::Version && crowded())
+    }
+
+    /// True when machines are avoided that will do again in a moment: nobody should have to go for a task before then.
+    pub fn avoids_for_a_moment(&self) -> bool {
+        let crowded = || self.crowded.is_some_and(|machines| !machines.is_empty());
+        self.exclusions.will_pass() || (self.terms.detection == Detection::Version && crowded())
+    }
+
+    /// Machines something is planned on, in this plan or one in flight; a machine may come up more than once.
+    pub fn planned_on(&self) -> impl Iterator<Item = MachineId> {
+        self.overlay.placements().map(|(_, machine)| machine)
+    }
+
+    /// The machine a task is planned on, in this plan or one in flight.
+    pub fn machine_of(&self, task: TaskId) -> Option<MachineId> {
+        self.overlay.machine_of(task)
+    }
+
+    /// How many tasks of the job each machine holds or is about to hold, by machine number.
+    pub fn job_load(&self) -> Vec<u32> {
+        let mut counts = vec![0; self.cell.machines().len()];
+        for machine in self.job_machines() {
+            if let Some(count) = counts.get_mut(machine.index()) {
+                *count += 1;
+            }
+        }
+        counts
+    }
+
+    /// The machine of each task of the job that is live or planned, one by one.
+    pub(crate) fn job_machines(&self) -> impl Iterator<Item = MachineId> {
+        let id = self.job.id;
+        let any_live = self.job.counts().live() > 0;
+        let tasks = any_live.then(|| self.job.tasks()).into_iter().flatten();
+        let live = tasks.filter(|(_, task)| task.state.is_live()).filter_map(|(_, task)| task.machine);
+        let planned = self.overlay.placements().filter(move |(task, _)| task.job == id);
+        // What is planned and has been committed is counted as live already.
+        let pending = |task: &TaskId| self.job.task(*task).is_some_and(|task| !task.state.is_live());
+        live.chain(planned.filter(move |(task, _)| pending(task)).map(|(_, machine)| machine))
+    }
+
+    /// Begins a walk over the machines that seem to have room for a task and satisfy its constraints, once around from
+    /// a random one on. Far quicker than asking [`Plan::fits`] of all; ask it of those that [`Plan::next_of`] names.
+    pub fn scan(&mut self, task: TaskId) -> Option<Scan> {
+        let query = self.query(task)?;
+        let machines = self.columns().len();
+        let start = if machines == 0 { 0 } else { self.rng.random_range(0..machines) };
+        Some(Scan::new(query, machines, start))
+    }
+
+    /// The next machine of a walk.
+    pub fn next_of(&self, scan: &mut Scan) -> Option<&'a Machine> {
+        let columns = match &self.columns {
+            Lent::Kept(columns) => columns,
+            Lent::Own(columns) => &**columns,
+        };
+        self.cell.machine(scan.next_candidate(columns)?)
+    }
+
+    /// How many machines of a walk are left; it is over then.
+    pub fn count_of(&self, scan: &mut Scan) -> u32 {
+        let columns = match &self.columns {
+            Lent::Kept(columns) => columns,
+            Lent::Own(columns) => &**columns,
+        };
+        scan.count(columns)
+    }
+
+    /// Columns that show everything planned, and what a task asks of them.
+    pub(crate) fn query(&mut self, task: TaskId) -> Option<Query> {
+        let (cell, demand) = (self.cell, self.demand(task)?);
+        Some(self.up_to_date().query(demand, cell.machines()))
+    }
+
+    /// Columns that show everything planned.
+    pub(crate) fn up_to_date(&mut self) -> &mut Columns {
+        let columns = match &mut self.columns {
+            Lent::Kept(columns) => columns,
+            Lent::Own(columns) => &mut **columns,
+        };
+        columns.refresh(self.cell, self.overlay);
+        columns
+    }
+}
