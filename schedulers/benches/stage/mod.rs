@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use cell_state::bounds::TXN_OPS_MAX;
+use cell_state::bounds::{GROUP_TASKS_MAX, TXN_OPS_MAX};
 use cell_state::constraint::{Constraint, Test};
 use cell_state::job::Spread;
 use cell_state::transaction::{Atomicity, Detection, Op, Transaction};
@@ -90,7 +90,7 @@ fn make((machines, percent): Size) -> Stage {
 /// Fills each machine to about so many percent, some more and some less.
 fn fill(sandbox: &mut Sandbox, percent: u32, rng: &mut Rng) {
     let sizes = [40, 90, 150, 260];
-    let count = sandbox.cell().machines().len() as u32 * 20;
+    let count = (sandbox.cell().machines().len() as u32 * 20).min(GROUP_TASKS_MAX);
     let jobs = sizes.map(|size| {
         (
             sandbox.job(simulated_job(&format!("filler-{size}"), "s", count, amounts(size, 1))),
