@@ -98,7 +98,7 @@ impl<'a, 'l> Domains<'a, 'l> {
             match plan.place(task, best.machine) {
                 Ok(()) => {
                     self.took(plan, domain, best.machine);
-                    let others = self.next_best(plan, task, domain, fallbacks);
+                    let others = self.next_best(plan, (task, best.machine), domain, fallbacks);
                     plan.fall_back_to(others);
                     if self.assert_limit(plan, domain) {
                         return true;
@@ -226,25 +226,25 @@ impl<'a, 'l> Domains<'a, 'l> {
         domain.candidates.pop()
     }
 
-    /// The machines after the best one that fit, left where they are.
+    /// The machines that fit a task after the one it was put on, left where they are.
     fn next_best(
         &mut self,
         plan: &mut Plan<'_>,
-        task: TaskId,
+        (task, taken): (TaskId, MachineId),
         domain: usize,
         wanted: usize,
     ) -> Vec<MachineId> {
         let mut kept: Vec<Candidate> = Vec::with_capacity(wanted + 1);
         let mut machines = Vec::with_capacity(wanted);
-        // Not many are asked: a plan is no better for a fallback. The machine just taken may come again.
+        // Not many are asked: a plan is no better for a fallback.
         for _ in 0..2 * wanted {
             if machines.len() == wanted {
                 break;
             }
             let Some(next) = self.pop(plan, domain) else { break };
             kept.push(next);
-            let fits = plan.cell().machine(next.machine).is_some_and(|machine| plan.fits(task, machine));
-            if fits && plan.machine_of(task) != Some(next.machine) {
+            let fits = || plan.cell().machine(next.machine).is_some_and(|machine| plan.fits(task, machine));
+            if next.machine != taken && fits() {
                 machines.push(next.machine);
             }
         }
