@@ -140,6 +140,9 @@ impl Walk {
         let wanted = self.options.fallbacks.min(others);
         // Not many are asked: a plan is no better for a fallback.
         let asked = (0..others.min(2 * wanted)).map(other);
-        asked.filter(|id| plan.cell().machine(*id).is_some_and(|m| plan.fits(task, m))).take(wanted).collect()
+        // Where sums alone decide, the columns have answered already.
+        let sums_decide = plan.sums_decide(task);
+        let would_do = |id: &MachineId| plan.cell().machine(*id).is_some_and(|m| plan.fits(task, m));
+        asked.filter(|id| sums_decide || would_do(id)).take(wanted).collect()
     }
 }

@@ -309,7 +309,7 @@ impl<'a> Plan<'a> {
     pub(crate) fn fall_back_to(&mut self, fallbacks: impl IntoIterator<Item = MachineId>) {
         if let Some(Op::Place { machines, .. }) = self.ops.last_mut() {
             let room = PLACE_MACHINES_MAX - machines.len();
-            machines.extend(fallbacks.into_iter().take(room));
+            *machines = machines.iter().copied().chain(fallbacks.into_iter().take(room)).collect();
         }
     }
 

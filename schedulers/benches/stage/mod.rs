@@ -80,7 +80,7 @@ fn make((machines, percent): Size) -> Stage {
             let kernel = Constraint { attribute: "kernel".into(), test: Test::Equal("2".into()) };
             group.constraints.extend((shape == Shape::Constrained).then_some(kernel));
             group.spread =
-                (shape == Shape::Spread).then(|| Spread { attribute: "rack".into(), max_per_value: 10 });
+                (shape == Shape::Spread).then(|| Spread { attribute: "rack".into(), max_per_value: 0 });
             jobs.insert((shape, tasks), sandbox.job(spec));
         }
     }

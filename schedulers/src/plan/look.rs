@@ -1,9 +1,9 @@
 //! What a plan shows a policy of the machines.
 
-use cell_state::fit::{Misfit, resources_fit};
+use cell_state::fit::{Demand, Misfit, resources_fit};
 use cell_state::machine::{Machine, MachineState};
 use cell_state::transaction::Detection;
-use cell_state::{MachineId, Resources, TaskId};
+use cell_state::{Dimension, MachineId, Resources, TaskId};
 use rand::RngExt;
 
 use super::{Lent, Plan};
@@ -92,6 +92,14 @@ impl<'a> Plan<'a> {
         // What is planned and has been committed is counted as live already.
         let pending = |task: &TaskId| self.job.task(*task).is_some_and(|task| !task.state.is_live());
         live.chain(planned.filter(move |(task, _)| pending(task)).map(|(_, machine)| machine))
+    }
+
+    /// Whether nothing but sums and constraints decides where a task fits, both of which a scan knows.
+    pub(crate) fn sums_decide(&self, task: TaskId) -> bool {
+        let simple =
+            |d: &Demand| !d.distinct_machines && d.ports.is_empty() && d.resources.get(Dimension::GPU) == 0;
+        let avoids_none = self.exclusions.is_empty() && self.terms.detection == Detection::Fit;
+        avoids_none && self.demand(task).is_some_and(simple)
     }
 
     /// Begins a walk over the machines that seem to have room for a task and satisfy its constraints, once around from
