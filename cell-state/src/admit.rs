@@ -296,6 +296,10 @@ fn submit(cell: &Cell, time: Time, spec: JobSpec) -> Result<Admitted, Rejection>
             return Err(Rejection::new(RejectionCode::Full, "job", problem));
         }
         let job = cell.next_job();
+        if job.0 >= bounds::JOB_NUMBERS_MAX {
+            let problem = format!("the cell has numbered {} jobs, its bound", bounds::JOB_NUMBERS_MAX);
+            return Err(Rejection::new(RejectionCode::Full, "job", problem));
+        }
         return Admitted::with(
             Event::JobSubmitted { job, spec: Arc::new(spec), time },
             Answer::Job { job, version: 1, changed: true },

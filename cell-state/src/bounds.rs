@@ -32,6 +32,10 @@ pub const MACHINES_MAX: usize = 1_000_000;
 /// Jobs not yet forgotten. A job of one task costs about 1 KiB.
 pub const JOBS_MAX: usize = 5_000_000;
 
+/// Jobs ever submitted to one cell: three a second for a year. A number that was given out keeps 8 bytes for ever, and
+/// a page that claims more is damaged.
+pub const JOB_NUMBERS_MAX: u32 = 100_000_000;
+
 /// Groups of one job; the richest job of the Google 2011 trace has 40 shapes. A page holds the small groups of 32 jobs.
 pub const JOB_GROUPS_MAX: usize = 64;
 

@@ -7,7 +7,8 @@
 //! 2. every acknowledged placement is in the cell, and no answer was ever given twice in two versions;
 //! 3. each (task, epoch) was started at most once, and each that ended well was started: tasks note their own start;
 //! 4. no entry the witness was ever shown is lost or changed, and its copy has the server's hash;
-//! 5. the audit finds nothing, nobody made a wrong plan, and the data directory verifies.
+//! 5. the audit finds nothing, nobody made a wrong plan, and the data directory verifies;
+//! 6. the history check explains the state by the entries of the log, each of which could happen where it did.
 
 mod load;
 mod proof;
@@ -70,6 +71,11 @@ impl std::fmt::Display for Summary {
     }
 }
 
+/// A number that the environment gives a test.
+pub fn number_from(variable: &str) -> Option<u64> {
+    std::env::var(variable).ok().and_then(|number| number.parse().ok())
+}
+
 /// Runs a plan.
 ///
 /// # Panics
@@ -107,6 +113,7 @@ pub fn run(plan: Plan) -> Summary {
     let starts = proof::starts(&cell);
     proof::jobs_are_there(witness.cell(), &jobs, &starts);
     probe.check(witness.cell());
+    proof::history(&runtime, &cell, &mut witness);
     proof::sound(&mut cell, &mut witness);
 
     summary.jobs = jobs.len();

@@ -12,6 +12,8 @@ use crate::binary;
 
 /// A process that is part of a cell.
 pub struct Party {
+    /// What it is started through, if not by itself.
+    launcher: Vec<OsString>,
     args: Vec<OsString>,
     log: PathBuf,
     child: Option<Child>,
@@ -20,7 +22,12 @@ pub struct Party {
 impl Party {
     /// Starts `ohm` with these arguments; what it prints goes to the file.
     pub fn start(args: Vec<OsString>, log: PathBuf) -> Party {
-        let mut party = Party { args, log, child: None };
+        Party::start_through(Vec::new(), args, log)
+    }
+
+    /// Starts it through another program, which must become `ohm` in the same process.
+    pub fn start_through(launcher: Vec<OsString>, args: Vec<OsString>, log: PathBuf) -> Party {
+        let mut party = Party { launcher, args, log, child: None };
         party.restart();
         party
     }
@@ -35,8 +42,10 @@ impl Party {
             Ok((file.try_clone()?, file))
         };
         let (out, err) = open(&self.log).expect("the test's directory is writable");
-        let child = Command::new(binary::ohm())
-            .args(&self.args)
+        let ohm = binary::ohm().as_os_str().to_owned();
+        let mut words = self.launcher.iter().chain([&ohm]).chain(&self.args);
+        let child = Command::new(words.next().expect("at least ohm"))
+            .args(words)
             .stdin(Stdio::null())
             .stdout(out)
             .stderr(err)

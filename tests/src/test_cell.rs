@@ -29,6 +29,17 @@ pub struct TestCell {
 impl TestCell {
     /// A server with its certificates, and nothing else.
     pub fn start(server_args: &[&str]) -> TestCell {
+        TestCell::start_through(Vec::new(), server_args)
+    }
+
+    /// The same, but the server is told of a write beyond a size limit by an error, not by a deadly signal: so a limit
+    /// looks like a full disk.
+    pub fn start_without_size_signal(server_args: &[&str]) -> TestCell {
+        let launcher = words(&["sh", "-c", "trap '' XFSZ; exec \"$0\" \"$@\""]);
+        TestCell::start_through(launcher, server_args)
+    }
+
+    fn start_through(launcher: Vec<OsString>, server_args: &[&str]) -> TestCell {
         let dir = tempfile::Builder::new().prefix("ohm-test-").tempdir().expect("a temporary directory");
         for folder in ["log", "agents"] {
             std::fs::create_dir(dir.path().join(folder)).expect("the directory is ours");
@@ -43,7 +54,8 @@ impl TestCell {
         args.push("--pki".into());
         args.push(cell.pki().into());
         args.extend(words(server_args));
-        cell.party("server", args);
+        let log = cell.path("log").join("server.log");
+        cell.parties.insert("server".into(), Party::start_through(launcher, args, log));
         let text = wait_for("the server's address", || std::fs::read_to_string(cell.path("address")).ok());
         cell.address = text.trim().parse().expect("an address");
         // From now on it must come back where everybody knows it.

@@ -1,5 +1,7 @@
 //! A witness of the log: a full copy that never forgets what it was shown. The server streams only what is durable,
 //! so after any crash it must still have every entry the witness has, byte for byte, and the same state.
+//!
+//! And a reader of the whole log from its first entry, for the history check.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -10,6 +12,7 @@ use cell_state::{Cell, Seq};
 use transport::message::Scope;
 use transport_quic::{Client, Credentials};
 
+use crate::history::History;
 use crate::test_cell::connect;
 
 /// A copy of the cell and of the bytes it was built from.
@@ -18,7 +21,8 @@ pub struct Witness {
     credentials: Credentials,
     cell: Option<Cell>,
     restoring: Option<(Seq, Restore)>,
-    entries: BTreeMap<Seq, Vec<u8>>,
+    /// The length and the checksum of every entry it was shown.
+    entries: BTreeMap<Seq, (usize, [u8; 4])>,
     /// Marks compared so far: each is a proof that the copy equals the server's state.
     pub marks: u64,
     /// How often the stream broke.
@@ -101,10 +105,10 @@ impl Witness {
                 self.cell = Some(cell);
             }
             Kind::Event => {
-                if let Some(known) = self.entries.get(&record.seq) {
-                    assert_eq!(known, bytes, "entry {} is another one than it was", record.seq);
-                }
-                self.entries.insert(record.seq, bytes.to_vec());
+                // A record carries the checksum of its bytes at this place.
+                let shown = (bytes.len(), [bytes[4], bytes[5], bytes[6], bytes[7]]);
+                let known = self.entries.insert(record.seq, shown).unwrap_or(shown);
+                assert_eq!(known, shown, "entry {} is another one than it was", record.seq);
                 let event = record.event().expect("an event");
                 let cell = self.cell.get_or_insert_with(Cell::new);
                 assert_eq!(record.seq, cell.seq().next(), "an entry is missing, or came twice");
@@ -125,4 +129,32 @@ impl Witness {
             self.marks += 1;
         }
     }
+}
+
+/// Reads the log from its first entry up to this one, checking each on the way.
+///
+/// # Panics
+/// An entry could not have happened, or the log is no longer kept from its beginning.
+pub async fn whole_history(address: SocketAddr, credentials: &Credentials, upto: Seq) -> History {
+    let client = connect(address, credentials).await;
+    let mut history = History::new();
+    let mut subscription = client.subscribe(Scope::Full, Some(Seq(0))).await.expect("the log is streamed");
+    while history.seq() < upto {
+        let bytes = subscription.next().await.expect("the log is streamed").expect("to its end");
+        let mut rest = &bytes[..];
+        while let Some((record, length)) = record::read(rest).expect("the server streams sound records") {
+            rest = &rest[length..];
+            match record.kind {
+                Kind::Event if record.seq <= upto => {
+                    let event = record.event().expect("an event");
+                    history.take(record.seq, &event).unwrap_or_else(|wrong| panic!("history: {wrong}"));
+                }
+                Kind::Event | Kind::Mark => {}
+                Kind::SnapshotStart | Kind::Page | Kind::SnapshotEnd => {
+                    panic!("the log is not kept from its beginning")
+                }
+            }
+        }
+    }
+    history
 }

@@ -35,7 +35,7 @@ const LAYERS: [(&str, &str, &[&str]); 12] = [
             "transport-quic",
         ],
     ),
-    ("cell-tests", "tests", &["cell-state", "transport", "transport-quic"]),
+    ("cell-tests", "tests", &["cell-server", "cell-state", "transport", "transport-quic"]),
 ];
 
 /// Packages of ours that only the tests of a package may use besides.

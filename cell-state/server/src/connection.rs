@@ -33,6 +33,8 @@ pub(crate) struct Connection {
     pub(crate) pulse: Arc<Pulse>,
     parties: Arc<Parties>,
     opened: Mutex<BTreeSet<SessionId>>,
+    /// The processes it has asked to open sessions for.
+    asked: Mutex<BTreeSet<u64>>,
     machines: Mutex<BTreeSet<MachineId>>,
     feed: Mutex<Option<Arc<Feed>>>,
     subscriptions: AtomicU32,
@@ -141,6 +143,7 @@ impl Connection {
             session,
             pulse: Arc::new(pulse),
             parties: Arc::clone(parties),
+            asked: Mutex::default(),
             opened: Mutex::default(),
             machines: Mutex::default(),
             feed: Mutex::default(),
@@ -186,9 +189,14 @@ impl Connection {
         self.opened.lock().iter().copied().collect()
     }
 
-    /// Whether it may open one more.
-    pub(crate) fn may_open(&self) -> bool {
-        self.opened.lock().len() < SESSIONS_PER_CONNECTION_MAX
+    /// Whether it may open a session for this process. Counted when asked for, not when opened: many requests may be
+    /// under way at once. Asking again for the same process is free.
+    pub(crate) fn may_open(&self, instance: u64) -> bool {
+        let mut asked = self.asked.lock();
+        if asked.len() < SESSIONS_PER_CONNECTION_MAX {
+            asked.insert(instance);
+        }
+        asked.contains(&instance)
     }
 
     /// Whether this connection registered the machine.

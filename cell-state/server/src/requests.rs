@@ -71,7 +71,7 @@ fn ask(connection: &Connection, request: Request) -> Result<Ask, Rejection> {
             return Ok(Ask::Transaction(txn));
         }
         Request::OpenSession { instance } => {
-            if !connection.may_open() {
+            if !connection.may_open(instance) {
                 let problem = format!("this connection has {SESSIONS_PER_CONNECTION_MAX}, the bound");
                 return Err(Rejection::new(RejectionCode::Full, "session", problem));
             }

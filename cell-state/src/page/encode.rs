@@ -2,7 +2,7 @@
 
 use crate::cell::Cell;
 use crate::codec;
-use crate::ids::{JobId, MachineId};
+use crate::ids::JobId;
 use crate::job::Job;
 use crate::machine::Machine;
 use crate::task::packed::Packed;
@@ -61,7 +61,8 @@ impl Cell {
                 if tasks.len() <= SMALL_GROUP {
                     return None;
                 }
-                let (from, to) = ((n * GROUP_TASKS) as usize, ((n + 1) * GROUP_TASKS) as usize);
+                let from = n as usize * GROUP_TASKS as usize;
+                let to = from + GROUP_TASKS as usize;
                 let records = tasks.records().get(from..to.min(tasks.len()))?;
                 Some(codec::encode(&records.iter().map(Packed::task).collect::<Vec<_>>()))
             }
@@ -82,12 +83,15 @@ impl Cell {
     }
 
     fn machines_of(&self, page: u32) -> Option<&[Machine]> {
-        let (from, to) = (MachineId(page * MACHINES).index(), MachineId((page + 1) * MACHINES).index());
+        let from = page as usize * MACHINES as usize;
+        let to = from + MACHINES as usize;
         self.machines.get(from..to.min(self.machines.len())).filter(|machines| !machines.is_empty())
     }
 
     fn jobs_of(&self, page: u32, size: u32) -> impl Iterator<Item = &Job> {
-        (page * size..(page + 1) * size).filter_map(|id| self.job(JobId(id)))
+        // A page may be named whose jobs could have no numbers.
+        let first = u64::from(page) * u64::from(size);
+        (first..first + u64::from(size)).filter_map(|id| self.job(JobId(u32::try_from(id).ok()?)))
     }
 }
 

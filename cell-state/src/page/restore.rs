@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::bounds::JOB_NUMBERS_MAX;
 use crate::cell::Cell;
 use crate::codec::{self, DecodeError};
 use crate::fit::Demand;
@@ -119,6 +120,9 @@ impl Restore {
             cell.sessions.restore(session);
         }
         self.machines_into(&mut cell, meta.machines)?;
+        if meta.next_job > JOB_NUMBERS_MAX {
+            return incomplete(format!("{} jobs were numbered, over the bound", meta.next_job));
+        }
         cell.jobs.resize_with(meta.next_job as usize, || None);
         for page in std::mem::take(&mut self.jobs) {
             self.job_into(&mut cell, page)?;
@@ -193,7 +197,7 @@ fn group_of(
     let mut group = GroupTasks { wanted, ..GroupTasks::default() };
     group.tasks.reserve(pages.values().map(Vec::len).sum());
     for (n, tasks) in pages {
-        if group.tasks.len() as u32 != n * GROUP_TASKS {
+        if group.tasks.len() as u64 != u64::from(n) * u64::from(GROUP_TASKS) {
             return incomplete(format!("job {job}: page {n} of a group's tasks has no predecessor"));
         }
         group.tasks.extend(tasks.into_iter());

@@ -10,7 +10,7 @@ use tokio::runtime::Runtime;
 use transport::Role;
 
 use crate::test_cell::{TestCell, wait_for, wait_status};
-use crate::witness::Witness;
+use crate::witness::{Witness, whole_history};
 
 use super::load::{Acknowledged, STARTS};
 
@@ -75,6 +75,13 @@ pub(super) fn jobs_are_there(cell: &Cell, jobs: &Acknowledged, starts: &Starts) 
         let known = job.tasks().find(|(id, _)| id.index == index).map(|(_, t)| t.epoch);
         assert!(known >= Some(epoch), "{name} {task} ran in epoch {epoch}, the cell knows {known:?}");
     }
+}
+
+/// Every entry of the log could happen where it did, and together they explain the state.
+pub(super) fn history(runtime: &Runtime, cell: &TestCell, witness: &mut Witness) {
+    let reader = cell.issue(Role::Reader, "witness");
+    let history = runtime.block_on(whole_history(cell.address(), &reader, witness.seq()));
+    history.explains(witness.cell()).unwrap_or_else(|wrong| panic!("history: {wrong}"));
 }
 
 /// The audit, the hashes, the schedulers' plans, and the data on disk.

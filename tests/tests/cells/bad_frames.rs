@@ -1,57 +1,16 @@
 //! Bytes that no client of ours would send, from a party whose certificate is good: each stream gets one error or is
 //! closed, nothing changes, and everybody else is served as before.
 
-use std::sync::Arc;
 use std::time::Duration;
 
+use cell_tests::stranger::{SERVER_NAME, Stranger};
 use cell_tests::test_cell::TestCell;
-use quinn::crypto::rustls::QuicClientConfig;
-use quinn::{ClientConfig, Connection, Endpoint, RecvStream, SendStream, VarInt};
+use quinn::{Connection, RecvStream, SendStream, VarInt};
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use rustls::RootCertStore;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use transport::Request;
 use transport::frame::{frame, unframe};
 use transport::message::{Refusal, ReplyFrame, RequestFrame};
-
-/// The DNS name in every server's certificate.
-const SERVER_NAME: &str = "ohm-server";
-
-/// A client that speaks QUIC and TLS, and nothing of ours.
-struct Stranger {
-    endpoint: Endpoint,
-    cell: std::net::SocketAddr,
-}
-
-impl Stranger {
-    fn new(cell: &TestCell, with_certificate: bool) -> Stranger {
-        let pki = cell.pki();
-        let mut roots = RootCertStore::empty();
-        roots.add(CertificateDer::from_pem_file(pki.join("ca.pem")).unwrap()).unwrap();
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let tls = rustls::ClientConfig::builder_with_provider(provider);
-        let tls =
-            tls.with_protocol_versions(&[&rustls::version::TLS13]).unwrap().with_root_certificates(roots);
-        let mut tls = if with_certificate {
-            let chain = vec![CertificateDer::from_pem_file(pki.join("operator-admin.pem")).unwrap()];
-            let key = PrivateKeyDer::from_pem_file(pki.join("operator-admin.key")).unwrap();
-            tls.with_client_auth_cert(chain, key).unwrap()
-        } else {
-            tls.with_no_client_auth()
-        };
-        tls.alpn_protocols = vec![transport::ALPN.to_vec()];
-        let mut endpoint = Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
-        endpoint
-            .set_default_client_config(ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls).unwrap())));
-        Stranger { endpoint, cell: cell.address() }
-    }
-
-    async fn connection(&self) -> Connection {
-        self.endpoint.connect(self.cell, SERVER_NAME).unwrap().await.expect("the certificate is good")
-    }
-}
+use transport::{Request, Role};
 
 fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
@@ -89,7 +48,7 @@ fn unchanged(cell: &TestCell, seq: &serde_json::Value) {
 fn without_a_certificate_there_is_no_connection() {
     let cell = TestCell::start(&[]);
     runtime().block_on(async {
-        let stranger = Stranger::new(&cell, false);
+        let stranger = Stranger::without_certificate(&cell);
         // With TLS 1.3 the client may think it is in until the server has looked at what it showed.
         if let Ok(connection) = stranger.endpoint.connect(cell.address(), SERVER_NAME).unwrap().await {
             let reason = tokio::time::timeout(Duration::from_secs(10), connection.closed()).await;
@@ -105,7 +64,7 @@ fn oversized_frames_are_refused_before_anything_is_allocated() {
     let seq = cell.json(&["status"])["seq"].clone();
     let before = cell.json(&["status"])["memory_bytes"].as_u64().unwrap();
     runtime().block_on(async {
-        let stranger = Stranger::new(&cell, true);
+        let stranger = Stranger::with_certificate(&cell, Role::Operator, "admin");
         let connection = stranger.connection().await;
         for claim in [transport::bounds::FRAME_BYTES_MAX as u32 + 1, u32::MAX] {
             if let Some((mut out, back)) = send(&connection, &claim.to_le_bytes()).await {
@@ -131,7 +90,7 @@ fn a_request_with_trailing_or_missing_bytes_gets_one_clear_error() {
     let cell = TestCell::start(&[]);
     let seq = cell.json(&["status"])["seq"].clone();
     runtime().block_on(async {
-        let stranger = Stranger::new(&cell, true);
+        let stranger = Stranger::with_certificate(&cell, Role::Operator, "admin");
         let connection = stranger.connection().await;
         let mut trailing = status_frame(7);
         trailing.push(0);
@@ -162,7 +121,7 @@ fn random_bytes_on_streams_and_in_datagrams_harm_nobody() {
     println!("seed {seed}");
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     runtime().block_on(async {
-        let stranger = Stranger::new(&cell, true);
+        let stranger = Stranger::with_certificate(&cell, Role::Operator, "admin");
         let mut connection = stranger.connection().await;
         for round in 0..400u32 {
             if connection.close_reason().is_some() {

@@ -3,13 +3,12 @@
 
 use std::time::Duration;
 
-use cell_tests::chaos::{Plan, run};
+use cell_tests::chaos::{Plan, number_from, run};
 
 #[test]
 fn nothing_acknowledged_is_lost_when_anything_is_killed_at_any_moment() {
-    let given = std::env::var("OHM_CHAOS_SEED").ok().and_then(|seed| seed.parse().ok());
-    let seed = given.unwrap_or_else(|| u64::from(std::process::id()));
-    let seconds = std::env::var("OHM_CHAOS_SECONDS").ok().and_then(|s| s.parse().ok()).unwrap_or(20);
+    let seed = number_from("OHM_CHAOS_SEED").unwrap_or_else(|| u64::from(std::process::id()));
+    let seconds = number_from("OHM_CHAOS_SECONDS").unwrap_or(20);
     println!("OHM_CHAOS_SEED={seed}");
     let summary = run(Plan { seed, length: Duration::from_secs(seconds), pause_ms_max: 1_200 });
     println!("{summary}");

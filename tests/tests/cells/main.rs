@@ -1,6 +1,8 @@
 //! Cells of real processes: what people do, what may go wrong, what strangers send, and what the documents show.
 
 #[cfg(test)]
+mod attacks;
+#[cfg(test)]
 mod bad_certificates;
 #[cfg(test)]
 mod bad_data;

@@ -36,7 +36,8 @@ pub struct Meta {
 }
 
 impl Meta {
-    pub(super) fn to_bytes(self) -> Vec<u8> {
+    /// The meta value.
+    pub fn to_bytes(self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(META_BYTES);
         bytes.extend(LAYOUT_VERSION.to_le_bytes());
         bytes.extend([0; 4]);
@@ -48,7 +49,11 @@ impl Meta {
         bytes
     }
 
-    pub(super) fn from_bytes(bytes: &[u8]) -> Result<Meta, String> {
+    /// What a meta value says.
+    ///
+    /// # Errors
+    /// It is none, in words.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Meta, String> {
         let bytes: &[u8; META_BYTES] =
             bytes.try_into().map_err(|_| format!("its meta value has {} bytes", bytes.len()))?;
         let version = u32_at(bytes, 0);
@@ -65,7 +70,7 @@ impl Meta {
 
 /// The key of a piece of a page as saved at this seq. Versions of one page are neighbours, oldest first, and so are
 /// the pieces of a version.
-pub(super) fn key(page: &PageKey, saved_at: Seq, piece: u16) -> Vec<u8> {
+pub fn key(page: &PageKey, saved_at: Seq, piece: u16) -> Vec<u8> {
     let mut bytes = page.to_bytes();
     bytes.extend(saved_at.0.to_be_bytes());
     bytes.extend(piece.to_be_bytes());
@@ -73,7 +78,7 @@ pub(super) fn key(page: &PageKey, saved_at: Seq, piece: u16) -> Vec<u8> {
 }
 
 /// What a key names, or `None` for the meta key and for foreign ones.
-pub(super) fn parse_key(bytes: &[u8]) -> Option<(PageKey, Seq, u16)> {
+pub fn parse_key(bytes: &[u8]) -> Option<(PageKey, Seq, u16)> {
     let (rest, piece) = bytes.split_at_checked(bytes.len().checked_sub(2)?)?;
     let (page, seq) = rest.split_at_checked(rest.len().checked_sub(SEQ_BYTES)?)?;
     let seq = Seq(u64::from_be_bytes(seq.try_into().ok()?));
@@ -87,7 +92,7 @@ pub(super) fn pieces(length: usize) -> u16 {
 }
 
 /// The keys and values of a page, or of the word that it is gone.
-pub(super) fn entries(
+pub fn entries(
     page: PageKey,
     saved_at: Seq,
     bytes: Option<&[u8]>,
@@ -111,17 +116,20 @@ pub(super) fn entries(
 
 /// A piece of a page, checked.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Piece<'a> {
+pub struct Piece<'a> {
     /// The page is gone.
-    pub(super) gone: bool,
+    pub gone: bool,
     /// How many pieces the page has.
-    pub(super) count: u16,
+    pub count: u16,
     /// Its bytes.
-    pub(super) body: &'a [u8],
+    pub body: &'a [u8],
 }
 
 /// What a value says.
-pub(super) fn parse_value<'a>(key: &[u8], value: &'a [u8]) -> Result<Piece<'a>, String> {
+///
+/// # Errors
+/// It is none of this key, in words.
+pub fn parse_value<'a>(key: &[u8], value: &'a [u8]) -> Result<Piece<'a>, String> {
     let header = value.first_chunk::<VALUE_HEADER_BYTES>().ok_or("a value without a header")?;
     if u32_at(header, 0) != crc(key, value) {
         return Err("the checksum doesn't match".to_owned());

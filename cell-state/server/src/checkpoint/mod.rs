@@ -24,7 +24,7 @@ use cell_state::{Cell, Seq};
 use parking_lot::Mutex;
 
 pub(crate) mod database;
-mod layout;
+pub mod layout;
 mod save;
 mod slot;
 

@@ -1,5 +1,5 @@
 //! A disk in memory that misbehaves on request, for tests and soaks of the log: it fails, tears or fills up at the
-//! n-th operation, and forgets at a power cut whatever was not synced, in any order.
+//! n-th operation, has only so much room, and forgets at a power cut whatever was not synced, in any order.
 //!
 //! The model: a file's bytes are durable once it is synced; until then each 512-byte sector that was written may or
 //! may not survive. Names (files made, renamed, deleted) survive in order, up to some point, once the directory is
@@ -24,13 +24,18 @@ pub enum Fault {
     Fails,
     /// Half of a write takes effect, then it fails; other operations take effect and fail.
     Tears,
+    /// All of a write but its last byte takes effect, then it fails; other operations take effect and fail.
+    Short,
+    /// A sync fails, and what wasn't durable by then is forgotten, as if it had never been written: some kernels drop
+    /// such pages and report the next sync as fine. Other operations have no effect and fail.
+    Drops,
     /// A write or a new file finds the disk full; other operations go on.
     Full,
 }
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Fault; 3] = [Fault::Fails, Fault::Tears, Fault::Full];
+    pub const ALL: [Fault; 5] = [Fault::Fails, Fault::Tears, Fault::Short, Fault::Drops, Fault::Full];
 }
 
 /// The disk. A clone is the same disk.
@@ -50,6 +55,8 @@ struct State {
     /// After its fault the disk stays broken, unless that is switched off.
     heals: bool,
     broken: bool,
+    /// Bytes that all files together may have, if there is a limit.
+    room: Option<usize>,
 }
 
 #[derive(Clone, Default)]
@@ -91,6 +98,17 @@ impl FaultyDisk {
         state.broken = false;
     }
 
+    /// Bytes that all files together may have from now on. A write that goes beyond takes effect as far as there is room,
+    /// then it fails; what is there stays, and deleting files makes room again.
+    pub fn limit_to(&self, bytes: Option<usize>) {
+        self.0.lock().room = bytes;
+    }
+
+    /// Bytes of all files together.
+    pub fn bytes_used(&self) -> usize {
+        self.0.lock().used()
+    }
+
     /// The disk as it is found after a power cut at this moment, with the survivors drawn from `seed`.
     pub fn after_power_cut(&self, seed: u64) -> FaultyDisk {
         let state = self.0.lock();
@@ -105,8 +123,9 @@ impl FaultyDisk {
             let bytes = state.files[file].survivors(&mut chance);
             files.insert(*file, Content { durable: bytes.clone(), current: bytes, dirty: BTreeSet::new() });
         }
-        let (durable_names, next_file) = (names.clone(), state.next_file);
-        FaultyDisk(Arc::new(Mutex::new(State { files, names, durable_names, next_file, ..State::default() })))
+        let (durable_names, next_file, room) = (names.clone(), state.next_file, state.room);
+        let state = State { files, names, durable_names, next_file, room, ..State::default() };
+        FaultyDisk(Arc::new(Mutex::new(state)))
     }
 
     /// The bytes of a file as a reader sees them.
@@ -144,7 +163,7 @@ impl State {
                 self.broken = !self.heals;
                 match fault {
                     Fault::Fails => Err(io::Error::other("the disk failed")),
-                    Fault::Tears | Fault::Full => Ok(Some(fault)),
+                    Fault::Tears | Fault::Short | Fault::Drops | Fault::Full => Ok(Some(fault)),
                 }
             }
             Some(_) | None => Ok(None),
@@ -153,20 +172,41 @@ impl State {
 
     fn change(&mut self, change: NameChange) -> io::Result<()> {
         let fault = self.begin()?;
-        if fault == Some(Fault::Full) && matches!(change, NameChange::Add(..)) {
-            return Err(io::Error::from(io::ErrorKind::StorageFull));
+        match fault {
+            Some(Fault::Full) if matches!(change, NameChange::Add(..)) => return Err(full()),
+            Some(Fault::Drops) => return torn(fault),
+            Some(Fault::Fails | Fault::Tears | Fault::Short | Fault::Full) | None => {}
         }
         change.apply(&mut self.names);
         self.pending.push(change);
         torn(fault)
     }
+
+    /// Bytes of the files that have a name.
+    fn used(&self) -> usize {
+        self.names.values().map(|file| self.files[file].current.len()).sum()
+    }
+
+    /// How much of a write there is room for.
+    fn fits(&self, file: u64, offset: usize, length: usize) -> usize {
+        let Some(room) = self.room else { return length };
+        let has = self.files[&file].current.len();
+        let left = room.saturating_sub(self.used());
+        length.min((has + left).saturating_sub(offset))
+    }
 }
 
 fn torn(fault: Option<Fault>) -> io::Result<()> {
     match fault {
-        Some(Fault::Tears) => Err(io::Error::other("the disk failed after the fact")),
+        Some(Fault::Tears | Fault::Short | Fault::Drops) => {
+            Err(io::Error::other("the disk failed after the fact"))
+        }
         Some(Fault::Fails | Fault::Full) | None => Ok(()),
     }
+}
+
+fn full() -> io::Error {
+    io::Error::from(io::ErrorKind::StorageFull)
 }
 
 impl NameChange {
@@ -266,7 +306,11 @@ impl Disk for FaultyDisk {
     fn sync_dir(&self, _dir: &Path) -> io::Result<()> {
         let mut state = self.0.lock();
         let fault = state.begin()?;
-        state.durable_names = state.names.clone();
+        if fault == Some(Fault::Drops) {
+            state.names = state.durable_names.clone();
+        } else {
+            state.durable_names = state.names.clone();
+        }
         state.pending.clear();
         torn(fault)
     }
@@ -276,13 +320,17 @@ impl DiskFile for FaultyFile {
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         let mut state = self.disk.lock();
         let fault = state.begin()?;
+        let (offset, fits) = (offset as usize, state.fits(self.file, offset as usize, bytes.len()));
         let content = state.files.get_mut(&self.file).expect("an open file has content");
         match fault {
-            Some(Fault::Full) => return Err(io::Error::from(io::ErrorKind::StorageFull)),
-            Some(Fault::Fails | Fault::Tears) => content.write(&bytes[..bytes.len() / 2], offset as usize),
-            None => content.write(bytes, offset as usize),
+            Some(Fault::Full) => return Err(full()),
+            Some(Fault::Drops) => {}
+            Some(Fault::Fails | Fault::Tears) => content.write(&bytes[..bytes.len() / 2], offset),
+            Some(Fault::Short) => content.write(&bytes[..bytes.len().saturating_sub(1)], offset),
+            None => content.write(&bytes[..fits], offset),
         }
-        torn(fault)
+        torn(fault)?;
+        if fits < bytes.len() { Err(full()) } else { Ok(()) }
     }
 
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
@@ -298,7 +346,11 @@ impl DiskFile for FaultyFile {
         let mut state = self.disk.lock();
         let fault = state.begin()?;
         let content = state.files.get_mut(&self.file).expect("an open file has content");
-        content.durable.clone_from(&content.current);
+        if fault == Some(Fault::Drops) {
+            content.current.clone_from(&content.durable);
+        } else {
+            content.durable.clone_from(&content.current);
+        }
         content.dirty.clear();
         torn(fault)
     }

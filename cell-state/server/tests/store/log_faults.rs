@@ -7,10 +7,10 @@ use cell_state::Seq;
 
 /// What was acknowledged and asked for before the disk gave up.
 #[derive(Default, Debug, Clone, Copy)]
-struct Run {
-    acknowledged: u64,
-    submitted: u64,
-    trimmed: u64,
+pub(crate) struct Run {
+    pub(crate) acknowledged: u64,
+    pub(crate) submitted: u64,
+    pub(crate) trimmed: u64,
 }
 
 enum Act {
@@ -37,7 +37,7 @@ const SCRIPT: [Act; 14] = [
     Act::Append(2),
 ];
 
-fn run(disk: &FaultyDisk) -> (Run, Result<(), LogError>) {
+pub(crate) fn run(disk: &FaultyDisk) -> (Run, Result<(), LogError>) {
     let mut run = Run::default();
     let result = play(disk, &mut run);
     (run, result)
@@ -61,7 +61,8 @@ fn play(disk: &FaultyDisk, run: &mut Run) -> Result<(), LogError> {
             }
             Act::Trim(upto) => {
                 run.trimmed = run.trimmed.max(*upto);
-                log.trim(Seq(*upto))?;
+                // A trim that fails gives no room back and is no reason to stop.
+                let _ = log.trim(Seq(*upto));
             }
             Act::Reopen => {
                 drop(log);
@@ -73,7 +74,7 @@ fn play(disk: &FaultyDisk, run: &mut Run) -> Result<(), LogError> {
 }
 
 /// After whatever happened: nothing acknowledged is lost, nothing is invented, and the log goes on.
-fn assert_recovers(disk: &FaultyDisk, run: Run, what: &str) {
+pub(crate) fn assert_recovers(disk: &FaultyDisk, run: Run, what: &str) {
     let opened = open(disk).unwrap_or_else(|error| panic!("{what}: {error}"));
     let mut log = opened.log;
     assert!(log.last() >= Seq(run.acknowledged), "{what}: lost {:?}, last {}", run, log.last());

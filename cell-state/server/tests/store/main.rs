@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that can't go on panics")]
 
 mod checkpoints;
+mod full_disk;
 mod history;
 mod log_damage;
 mod log_faults;
