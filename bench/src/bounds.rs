@@ -14,3 +14,24 @@ pub const DELAY_US_MAX: u64 = 3_600_000_000;
 
 /// Seconds for which placements are counted one by one: a day. Later ones only count in the total.
 pub const SECONDS_MAX: usize = 86_400;
+
+/// Machines of one scenario: what a cell may have.
+pub const SCENARIO_MACHINES_MAX: usize = cell_state::bounds::MACHINES_MAX;
+
+/// Jobs of one scenario: what a cell may have at once. Each takes some 400 bytes.
+pub const SCENARIO_JOBS_MAX: usize = cell_state::bounds::JOBS_MAX;
+
+/// Entries of equal tasks of one scenario: 150 bytes each. Google's 29 days have 25 million tasks.
+pub const SCENARIO_TASKS_MAX: usize = 40_000_000;
+
+/// Machines going and coming in one scenario: Google's 29 days have 25,000.
+pub const SCENARIO_CHANGES_MAX: usize = 5_000_000;
+
+/// Tasks of one job that a cell is filled with: what the public Omega simulator uses.
+pub const FILL_JOB_TASKS: usize = 50;
+
+/// Tasks drawn in vain, one after another, before a cell counts as full.
+pub const FILL_DRAWS_MAX: u32 = 64;
+
+/// Classes of work of one model: each is a paragraph somebody wrote.
+pub const MODEL_CLASSES_MAX: usize = 64;

@@ -25,6 +25,12 @@ pub fn is_production(band: Band) -> bool {
     }
 }
 
+/// Whether a job may push another off its machine: only from a higher band, never within one. Otherwise production
+/// jobs would evict each other in chains.
+pub fn preempts(newcomer: u16, victim: u16) -> bool {
+    Band::of(newcomer) > Band::of(victim)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -42,5 +48,14 @@ mod tests {
         }
         assert!(PRIORITIES.is_sorted());
         assert_eq!(of_google(GOOGLE_MAX + 1), None);
+    }
+
+    #[test]
+    fn only_a_higher_band_preempts() {
+        for (newcomer, victim, expected) in
+            [(250, 150, true), (299, 200, false), (150, 250, false), (100, 99, true), (350, 299, true)]
+        {
+            assert_eq!(preempts(newcomer, victim), expected, "{newcomer} {victim}");
+        }
     }
 }

@@ -44,12 +44,13 @@ const TEST_ONLY: [(&str, &[&str]); 2] =
 
 /// Outside packages that pure packages may use: none of them reads a clock, a disk or a socket. Tables of `hashbrown`
 /// are used with the fixed hash of `rustc-hash` alone, and nothing shows their order.
-const PURE_DEPENDENCIES: [&str; 14] = [
+const PURE_DEPENDENCIES: [&str; 15] = [
     "bincode",
     "bytes",
     "crc32c",
     "hashbrown",
     "hdrhistogram",
+    "libm",
     "rand",
     "rand_chacha",
     "rand_distr",
