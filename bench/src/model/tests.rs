@@ -81,7 +81,8 @@ fn mistakes_name_their_field() {
         change(&mut model);
         model.scenario(1).unwrap_err().to_string()
     };
-    let table: [(&dyn Fn(&mut Model), &str); 7] = [
+    type Change = dyn Fn(&mut Model);
+    let table: [(&Change, &str); 7] = [
         (&|m| m.span_s = 0.0, "span_s: 0 is not a positive number of seconds"),
         (&|m| m.machines[1].cpu = -1.0, "machines[1].cpu: -1 is not between"),
         (&|m| m.machines[0].count = u32::MAX, "machines: 42949"),
