@@ -6,11 +6,13 @@
 //!      4    n  the message, encoded by `cell_state::codec`
 //! ```
 
+use cell_state::Seq;
 use cell_state::codec::{self, DecodeError};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::bounds::FRAME_BYTES_MAX;
+use crate::message::{Reply, ReplyFrame};
 
 /// Bytes before the message.
 pub const PREFIX_BYTES: usize = 4;
@@ -34,6 +36,19 @@ pub fn frame<T: Serialize + ?Sized>(message: &T, out: &mut Vec<u8>) {
     let start = out.len();
     out.extend([0; PREFIX_BYTES]);
     codec::encode_into(message, out);
+    let length = (out.len() - start - PREFIX_BYTES) as u32;
+    out[start..start + PREFIX_BYTES].copy_from_slice(&length.to_le_bytes());
+}
+
+/// Appends the frame of [`Reply::Verdicts`], given its outcomes and its failed assertion already encoded: a server has
+/// them so in its log.
+pub fn frame_verdicts(id: u64, at: Seq, encoded: &[u8], out: &mut Vec<u8>) {
+    let start = out.len();
+    let empty = Reply::Verdicts { at, outcomes: Vec::new(), failed_assertion: None };
+    frame(&ReplyFrame { id, reply: Ok(empty) }, out);
+    // No outcomes and no assertion are one byte each, and the last ones.
+    out.truncate(out.len() - 2);
+    out.extend_from_slice(encoded);
     let length = (out.len() - start - PREFIX_BYTES) as u32;
     out[start..start + PREFIX_BYTES].copy_from_slice(&length.to_le_bytes());
 }

@@ -371,4 +371,31 @@ pub struct ServerStatus {
     pub memory_bytes: u64,
     /// Plans that were wrong when they were made, since the start: an alarm when not zero.
     pub divergences: u64,
+    /// Processor time by stage, since the start.
+    pub stages: StageTimes,
+}
+
+/// Processor time that the stages of a server have used since its start, in microseconds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct StageTimes {
+    /// QUIC, decoding requests and writing replies, on the thread that serves the sessions.
+    pub sessions_us: u64,
+    /// Judging, admitting and applying.
+    pub judge_us: u64,
+    /// Writing records.
+    pub encode_us: u64,
+    /// Appending to the log and flushing it.
+    pub log_us: u64,
+    /// Handing records to the subscribers.
+    pub stream_us: u64,
+    /// Answering authors.
+    pub answer_us: u64,
+    /// Applying entries to the durable state, and filling the agents' feeds.
+    pub mirror_us: u64,
+    /// The side log of attempts.
+    pub side_log_us: u64,
+    /// Hashing the state and archiving its pages.
+    pub mark_us: u64,
+    /// Checkpoints.
+    pub checkpoint_us: u64,
 }

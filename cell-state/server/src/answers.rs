@@ -6,13 +6,13 @@
 use std::sync::Arc;
 
 use cell_state::admit::{Rejection, RejectionCode};
-use cell_state::{Cell, JobId, Seq, audit};
+use cell_state::{Cell, JobId, MachineId, Seq, audit};
 use tokio::sync::{Semaphore, TryAcquireError};
 use transport::message::{AgentReply, AgentRequest, LogRequest, Refusal, Reply, Request};
-use transport::view::{Query, SchedulerView, View};
+use transport::view::{Attempt, Query, SchedulerView, View};
 use transport_quic::Responder;
 
-use crate::attempts::Wanted;
+use crate::attempts::{self, Found, Wanted};
 use crate::bounds::ATTEMPTS_MAX;
 use crate::reads::{self, Around};
 use crate::recovery::HistoryError;
@@ -43,18 +43,20 @@ async fn answer(server: &Arc<Server>, request: Request) -> Result<Reply, Refusal
             let list = move |s: &Server| {
                 let limit = limit.min(ATTEMPTS_MAX) as usize;
                 let found = s.attempts.latest(&Wanted { limit, scheduler, job, conflicts_only });
-                found.map(Reply::Attempts).map_err(|e| Refusal::Unavailable(e.to_string()))
+                let found = found.map_err(|e| Refusal::Unavailable(e.to_string()))?;
+                let cell = s.mirror.read();
+                Ok(Reply::Attempts(found.into_iter().map(|found| attempt(&cell, found)).collect()))
             };
             on_thread(server, &server.reads, list).await
         }
         Request::GetAttempt { txn } => {
             let get = move |s: &Server| match s.attempts.get(txn) {
-                Ok(Some(attempt)) => Ok(Reply::Attempt(Box::new(attempt))),
+                Ok(Some(found)) => Ok(Reply::Attempt(Box::new(attempt(&s.mirror.read(), found)))),
                 Ok(None) => Err(rejected(
                     RejectionCode::NotFound,
                     "txn",
                     format!(
-                        "{txn} is not in the side log: it keeps the latest only; `ohm txn list` shows them"
+                        "{txn} is not in the side log, which keeps the latest only; `ohm txn list` shows them"
                     ),
                 )),
                 Err(error) => Err(Refusal::Unavailable(error.to_string())),
@@ -69,6 +71,27 @@ async fn answer(server: &Arc<Server>, request: Request) -> Result<Reply, Refusal
         }
         Request::ReadLog(request) => read_log(server, request).await,
         other => unreachable!("{:?} is not answered here", other.kind()),
+    }
+}
+
+/// The transaction with the names that a person needs to understand it.
+fn attempt(cell: &Cell, found: Found) -> Attempt {
+    let Found { at, scheduler, committed } = found;
+    let mentioned = attempts::mentioned(&committed);
+    let machine_name = |id: MachineId| cell.machine(id).map(|m| (id, m.spec.name.clone()));
+    let job_name = |id: JobId| cell.job(id).map(|j| (id, j.spec().name.clone()));
+    Attempt {
+        txn: committed.txn,
+        scheduler,
+        at,
+        time: committed.time,
+        basis: committed.basis,
+        atomicity: committed.atomicity,
+        detection: committed.detection,
+        outcomes: committed.outcomes,
+        failed_assertion: committed.failed_assertion,
+        machines: mentioned.machines.into_iter().filter_map(machine_name).collect(),
+        jobs: mentioned.jobs.into_iter().filter_map(job_name).collect(),
     }
 }
 

@@ -1,30 +1,36 @@
-//! The side log: every judged transaction, won or lost, and conflicts counted by pair of schedulers. For people who
-//! ask who lost to whom, and for studies afterwards.
+//! The side log: where in the log each judged transaction is, won or lost, and conflicts counted by pair of
+//! schedulers. For people who ask who lost to whom, and for studies afterwards.
 //!
-//! Best effort: nothing rests on it, no commit waits for it, and what a crash takes of its last second is gone. It is
-//! a sled database of its own. Attempts are kept in *blocks*, a pair of trees each, and the oldest block is dropped
-//! whole when a new one begins: dropping a tree gives its space back, deleting keys one by one hardly does.
+//! What a transaction asked and got is in the log already, so nothing is written twice: the side log holds a *row* of a
+//! few bytes for each of the latest transactions, and a transaction can be shown for as long as the log keeps its
+//! entry. Names are looked up when somebody asks. Publish adds rows in memory; a thread of its own writes them at
+//! intervals. Best effort: nothing rests on it and no commit waits for it. What a crash takes of its end is read again
+//! from the log by the next start.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::path::{Path, PathBuf};
+use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 
-use cell_state::codec;
+use cell_state::event::{Committed, Event};
 use cell_state::verdict::{Conflict, Outcome};
-use cell_state::{JobId, TxnId};
+use cell_state::{JobId, Seq, SessionId, TxnId};
 use parking_lot::Mutex;
-use transport::view::{Attempt, ConflictCount};
+use transport::view::ConflictCount;
 
-use crate::bounds::{
-    ATTEMPT_BLOCK_BYTES, ATTEMPT_BLOCK_ITEMS, ATTEMPT_BLOCKS, ATTEMPTS_CACHE_BYTES, ATTEMPTS_FLUSH_EVERY,
-    CONFLICT_PAIRS_MAX, PIECE_BYTES,
-};
+use crate::bounds::{ATTEMPTS_BEHIND_MAX, ATTEMPTS_LOOK, ATTEMPTS_NAMES_MAX, CATCH_UP_BYTES};
 use crate::checkpoint::DatabaseError;
-use crate::checkpoint::database::{self, guarded};
+use crate::log::{LogId, LogReader, ReadError};
 
-const ATTEMPTS: &str = "attempts-";
-const BY_TXN: &str = "by-txn-";
-const CONFLICTS: &str = "conflicts";
+mod counts;
+mod finding;
+mod rows;
+mod store;
+
+pub use finding::mentioned;
+
+use counts::Counts;
+use rows::{Row, Rows};
+use store::{Held, Store, Unsaved};
 
 /// The side log. A clone is the same one.
 #[derive(Clone)]
@@ -43,147 +49,131 @@ pub struct Wanted {
     pub conflicts_only: bool,
 }
 
+/// A judged transaction.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Found {
+    /// Its entry.
+    pub at: Seq,
+    /// Its author's scheduler.
+    pub scheduler: String,
+    /// What was asked and answered.
+    pub committed: Committed,
+}
+
 struct Inner {
-    path: PathBuf,
-    db: sled::Db,
+    store: Store,
+    log: LogReader,
     state: Mutex<State>,
 }
 
 struct State {
-    /// Oldest first; the last one is written to.
-    blocks: VecDeque<Block>,
-    /// Attempts in the last block, and their bytes.
-    items: usize,
-    bytes: usize,
-    conflicts: sled::Tree,
-    counts: BTreeMap<Pair, Count>,
+    rows: Rows,
+    /// Rows before this number are on the disk.
+    saved: u64,
+    /// The last entry looked at.
+    upto: Seq,
+    /// The schedulers of sessions, also of those that the cell has forgotten.
+    names: BTreeMap<SessionId, String>,
+    counts: Counts,
 }
-
-#[derive(Clone)]
-struct Block {
-    number: u64,
-    attempts: sled::Tree,
-    by_txn: sled::Tree,
-}
-
-/// Loser, winner and kind of a conflict.
-type Pair = (String, String, String);
-
-/// Conflicts, and how many of them were spurious.
-type Count = (u64, u64);
 
 impl Attempts {
-    /// Opens the side log, and makes it if it isn't there. A damaged one is deleted: it holds nothing that the cell
-    /// needs.
+    /// Opens the side log, makes it if it isn't there, and brings it up to the end of the log. One that can't be used
+    /// is set aside.
     ///
     /// # Errors
     /// It is in use, or the operating system refused.
-    pub fn open(path: &Path) -> Result<Attempts, DatabaseError> {
-        match Attempts::open_sound(path) {
-            Err(DatabaseError::Damaged { what, .. }) => {
-                tracing::warn!(path = %path.display(), what, "the side log of attempts is damaged: starting a new one");
-                std::fs::remove_dir_all(path).map_err(|source| DatabaseError::Io {
-                    act: "delete",
-                    path: path.to_owned(),
-                    source,
-                })?;
-                Attempts::open_sound(path)
+    pub fn open(
+        path: &Path,
+        id: LogId,
+        log: LogReader,
+        sessions: impl Iterator<Item = (SessionId, String)>,
+    ) -> Result<Attempts, DatabaseError> {
+        let (store, Held { upto, rows, names, counts }) = Store::open(path, id)?;
+        let names = names.into_iter().chain(sessions).collect();
+        let state = State { saved: rows.end(), rows, upto, names, counts };
+        let attempts = Attempts(Arc::new(Inner { store, log, state: Mutex::new(state) }));
+        if let Err(error) = attempts.catch_up() {
+            tracing::warn!(%error, "some transactions will be missing from the side log of attempts");
+        }
+        Ok(attempts)
+    }
+
+    /// Looks at the entries that the log has and the side log has not, up to a bound.
+    fn catch_up(&self) -> Result<(), ReadError> {
+        let Inner { log, state, .. } = &*self.0;
+        let mut state = state.lock();
+        let last = log.last();
+        let oldest = last.0.saturating_sub(ATTEMPTS_BEHIND_MAX).max(state.upto.0) + 1;
+        let mut next = Seq(oldest).max(log.first());
+        while next <= last {
+            let piece = log.read(next, CATCH_UP_BYTES)?;
+            for record in piece.records() {
+                let record = record.map_err(finding::unreadable)?;
+                let event = record.event().map_err(|error| finding::unreadable(error.into()))?;
+                state.note(record.seq, &event);
             }
-            result => result,
+            next = piece.last.next();
+        }
+        state.upto = last;
+        Ok(())
+    }
+
+    /// Notes the transactions among these entries, which are durable, and counts their conflicts. Called by one thread,
+    /// with entries in order.
+    pub(crate) fn note<'a>(&self, entries: impl Iterator<Item = (Seq, &'a Event)>) {
+        let mut state = self.0.state.lock();
+        for (seq, event) in entries {
+            state.note(seq, event);
         }
     }
 
-    fn open_sound(path: &Path) -> Result<Attempts, DatabaseError> {
-        let db = database::open(path, ATTEMPTS_CACHE_BYTES, Some(ATTEMPTS_FLUSH_EVERY))?;
-        let mut numbers: Vec<u64> = db
-            .tree_names()
-            .iter()
-            .filter_map(|name| std::str::from_utf8(name).ok()?.strip_prefix(ATTEMPTS)?.parse().ok())
-            .collect();
-        numbers.sort_unstable();
-        let blocks: Result<VecDeque<_>, _> =
-            numbers.iter().map(|number| Block::open(&db, path, *number)).collect();
-        let mut blocks = blocks?;
-        if blocks.is_empty() {
-            blocks.push_back(Block::open(&db, path, 0)?);
-        }
-        let (mut items, mut bytes) = (0, 0);
-        for entry in &blocks[blocks.len() - 1].attempts {
-            let (_, value) = guarded("read", path, || entry)?;
-            items += 1;
-            bytes += value.len();
-        }
-        let conflicts = guarded("open", path, || db.open_tree(CONFLICTS))?;
-        let mut counts = BTreeMap::new();
-        for entry in &conflicts {
-            let (key, value) = guarded("read", path, || entry)?;
-            counts.insert(decode(path, &key)?, decode(path, &value)?);
-        }
-        let state = Mutex::new(State { blocks, items, bytes, conflicts, counts });
-        Ok(Attempts(Arc::new(Inner { path: path.to_owned(), db, state })))
-    }
-
-    /// Adds attempts and counts their conflicts. Called by one thread, which no commit waits for.
+    /// Writes what has been noted since the last time. Called by one thread, which nobody waits for.
     ///
     /// # Errors
-    /// The database failed; these attempts may be missing.
-    pub fn record(&self, attempts: &[Attempt]) -> Result<(), DatabaseError> {
-        let Inner { path, db, state } = &*self.0;
+    /// The database failed; the next call tries again.
+    pub fn save(&self) -> Result<(), DatabaseError> {
+        let Inner { store, state, .. } = &*self.0;
+        let (unsaved, end) = {
+            let mut state = state.lock();
+            let blocks = state.rows.blocks(state.saved, &state.names);
+            let counts = state.counts.take_unsaved();
+            if state.saved == state.rows.end() && counts.is_empty() {
+                return Ok(());
+            }
+            (Unsaved { upto: state.upto, blocks, counts }, state.rows.end())
+        };
+        let written = store.write(&unsaved);
         let mut state = state.lock();
-        let mut touched: BTreeMap<Pair, Count> = BTreeMap::new();
-        for attempt in attempts {
-            if state.items >= ATTEMPT_BLOCK_ITEMS || state.bytes >= ATTEMPT_BLOCK_BYTES {
-                state.next_block(db, path)?;
-            }
-            let encoded = codec::encode(attempt);
-            state.items += 1;
-            state.bytes += encoded.len();
-            let block = state.blocks.back().expect("there is always a block");
-            for (piece, bytes) in encoded.chunks(PIECE_BYTES).enumerate() {
-                let mut key = attempt.at.0.to_be_bytes().to_vec();
-                key.extend((piece as u16).to_be_bytes());
-                guarded("write", path, || block.attempts.insert(key, bytes))?;
-            }
-            guarded("write", path, || {
-                block.by_txn.insert(txn_key(attempt.txn), &attempt.at.0.to_be_bytes())
-            })?;
-            for (pair, spurious) in conflicts(attempt) {
-                let count = touched.entry(pair).or_default();
-                count.0 += 1;
-                count.1 += u64::from(spurious);
-            }
+        match &written {
+            Ok(()) => state.saved = end,
+            Err(_) => state.counts.put_back(unsaved.counts),
         }
-        for (pair, added) in touched {
-            let pair = state.bounded(pair);
-            let count = state.counts.entry(pair.clone()).or_default();
-            *count = (count.0 + added.0, count.1 + added.1);
-            let value = codec::encode(count);
-            guarded("write", path, || state.conflicts.insert(codec::encode(&pair), value))?;
-        }
-        Ok(())
+        written
     }
 
     /// The latest attempts that are wanted, newest first.
     ///
     /// # Errors
-    /// The database can't be read.
-    pub fn latest(&self, wanted: &Wanted) -> Result<Vec<Attempt>, DatabaseError> {
-        let path = &self.0.path;
-        let blocks: Vec<Block> = self.0.state.lock().blocks.iter().cloned().collect();
+    /// The log can't be read.
+    pub fn latest(&self, wanted: &Wanted) -> Result<Vec<Found>, ReadError> {
         let mut found = Vec::new();
-        for block in blocks.iter().rev() {
-            // Pieces arrive last first; the first piece completes its attempt.
-            let mut pieces: Vec<sled::IVec> = Vec::new();
-            let mut entries = block.attempts.iter().rev();
-            while found.len() < wanted.limit {
-                let Some((key, value)) = guarded("read", path, || entries.next().transpose())? else { break };
-                pieces.push(value);
-                if key.ends_with(&[0, 0]) {
-                    let attempt: Attempt = join(path, pieces.drain(..).rev())?;
-                    if wanted.includes(&attempt) {
-                        found.push(attempt);
-                    }
+        let mut end = u64::MAX;
+        while found.len() < wanted.limit {
+            let (candidates, start) = {
+                let state = self.0.state.lock();
+                // Whether a job is mentioned is in the log only, so more rows than are missing may have to be read.
+                let enough = if wanted.job.is_some() { ATTEMPTS_LOOK } else { wanted.limit - found.len() };
+                state.candidates(wanted, end, enough.min(ATTEMPTS_LOOK))
+            };
+            for (row, committed) in finding::read(&self.0.log, &candidates)? {
+                if found.len() < wanted.limit && wanted.job.is_none_or(|job| mentions(&committed, job)) {
+                    found.push(self.found(row.at, committed));
                 }
+            }
+            match start {
+                Some(start) => end = start,
+                None => break,
             }
         }
         Ok(found)
@@ -192,114 +182,107 @@ impl Attempts {
     /// The attempt of this id, if it is still kept.
     ///
     /// # Errors
-    /// The database can't be read.
-    pub fn get(&self, txn: TxnId) -> Result<Option<Attempt>, DatabaseError> {
-        let path = &self.0.path;
-        let blocks: Vec<Block> = self.0.state.lock().blocks.iter().cloned().collect();
-        for block in blocks.iter().rev() {
-            let Some(seq) = guarded("read", path, || block.by_txn.get(txn_key(txn)))? else { continue };
-            let pieces = guarded("read", path, || {
-                block.attempts.scan_prefix(&seq).values().collect::<sled::Result<Vec<_>>>()
-            })?;
-            if !pieces.is_empty() {
-                return join(path, pieces.into_iter()).map(Some);
+    /// The log can't be read.
+    pub fn get(&self, txn: TxnId) -> Result<Option<Found>, ReadError> {
+        let mut end = Some(u64::MAX);
+        while let Some(before) = end {
+            let state = self.0.state.lock();
+            let mut rows = state.rows.before(before).take(ATTEMPTS_LOOK);
+            let row = rows.find_map(|(number, row)| {
+                end = Some(number);
+                (row.txn == txn).then_some(*row)
+            });
+            drop(rows);
+            drop(state);
+            if let Some(row) = row {
+                let read = finding::read(&self.0.log, &[row])?;
+                return Ok(read.into_iter().next().map(|(row, committed)| self.found(row.at, committed)));
             }
+            end = end.filter(|end| *end < before);
         }
         Ok(None)
     }
 
-    /// Conflicts counted since the side log was made, most frequent first.
-    pub fn conflicts(&self) -> Vec<ConflictCount> {
+    fn found(&self, at: Seq, committed: Committed) -> Found {
         let state = self.0.state.lock();
-        let all = state.counts.iter().map(|((loser, winner, kind), (count, spurious))| ConflictCount {
-            loser: loser.clone(),
-            winner: winner.clone(),
-            kind: kind.clone(),
-            count: *count,
-            spurious: *spurious,
-        });
-        let mut all: Vec<_> = all.collect();
-        all.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| a.cmp(b)));
-        all
+        let scheduler = state.names.get(&committed.txn.session).cloned().unwrap_or_default();
+        Found { at, scheduler, committed }
     }
 
-    /// Writes what is still in memory, for a clean end.
+    /// Conflicts counted since the side log was made, most frequent first.
+    pub fn conflicts(&self) -> Vec<ConflictCount> {
+        self.0.state.lock().counts.list()
+    }
+
+    /// Makes what was saved survive a power cut, for a clean end.
     ///
     /// # Errors
     /// The database failed.
     pub fn flush(&self) -> Result<(), DatabaseError> {
-        database::sync(&self.0.db, &self.0.path)
-    }
-}
-
-impl Block {
-    fn open(db: &sled::Db, path: &Path, number: u64) -> Result<Block, DatabaseError> {
-        let attempts = guarded("open", path, || db.open_tree(format!("{ATTEMPTS}{number}")))?;
-        let by_txn = guarded("open", path, || db.open_tree(format!("{BY_TXN}{number}")))?;
-        Ok(Block { number, attempts, by_txn })
+        self.0.store.flush()
     }
 }
 
 impl State {
-    fn next_block(&mut self, db: &sled::Db, path: &Path) -> Result<(), DatabaseError> {
-        let number = self.blocks.back().expect("there is always a block").number + 1;
-        self.blocks.push_back(Block::open(db, path, number)?);
-        (self.items, self.bytes) = (0, 0);
-        while self.blocks.len() > ATTEMPT_BLOCKS {
-            let oldest = self.blocks.pop_front().expect("there are several").number;
-            guarded("drop", path, || db.drop_tree(format!("{ATTEMPTS}{oldest}")))?;
-            guarded("drop", path, || db.drop_tree(format!("{BY_TXN}{oldest}")))?;
+    fn note(&mut self, seq: Seq, event: &Event) {
+        self.upto = seq;
+        match event {
+            Event::Committed(committed) => {
+                let lost = conflicts(committed).next().is_some();
+                self.rows.push(Row { at: seq, txn: committed.txn, lost });
+                if lost {
+                    let loser = self.names.get(&committed.txn.session).map_or("", String::as_str);
+                    self.counts.add(loser, conflicts(committed));
+                }
+            }
+            Event::SessionOpened { session, scheduler, .. } => {
+                self.names.insert(*session, scheduler.clone());
+                if self.names.len() > ATTEMPTS_NAMES_MAX {
+                    // Sessions are numbered as they come.
+                    self.names.pop_first();
+                }
+            }
+            Event::Configured { .. }
+            | Event::QuotaSet { .. }
+            | Event::MachineRegistered { .. }
+            | Event::MachineStateSet { .. }
+            | Event::JobSubmitted { .. }
+            | Event::JobStopped { .. }
+            | Event::JobsForgotten { .. }
+            | Event::SessionEnded { .. }
+            | Event::Reported { .. } => {}
         }
-        Ok(())
     }
 
-    /// The pair itself, or when there are too many already, one that stands for the rest.
-    fn bounded(&self, pair: Pair) -> Pair {
-        if self.counts.len() < CONFLICT_PAIRS_MAX || self.counts.contains_key(&pair) {
-            return pair;
+    /// Up to `enough` rows before number `end` that may be wanted, newest first, and where to go on.
+    fn candidates(&self, wanted: &Wanted, end: u64, enough: usize) -> (Vec<Row>, Option<u64>) {
+        let (mut candidates, mut start) = (Vec::new(), None);
+        for (number, row) in self.rows.before(end) {
+            if candidates.len() == enough {
+                return (candidates, start);
+            }
+            start = Some(number);
+            let scheduler = self.names.get(&row.txn.session).map_or("", String::as_str);
+            let of_scheduler = wanted.scheduler.as_ref().is_none_or(|name| name == scheduler);
+            if of_scheduler && (row.lost || !wanted.conflicts_only) {
+                candidates.push(*row);
+            }
         }
-        ("(others)".to_owned(), "(others)".to_owned(), pair.2)
+        (candidates, None)
     }
 }
 
-impl Wanted {
-    fn includes(&self, attempt: &Attempt) -> bool {
-        self.scheduler.as_ref().is_none_or(|name| *name == attempt.scheduler)
-            && self.job.is_none_or(|job| attempt.jobs.iter().any(|(id, _)| *id == job))
-            && (!self.conflicts_only || conflicts(attempt).next().is_some())
-    }
-}
-
-/// The conflicts of an attempt, and whether they were spurious.
-fn conflicts(attempt: &Attempt) -> impl Iterator<Item = (Pair, bool)> {
-    let lost = attempt.outcomes.iter().filter_map(|outcome| match outcome {
+/// The conflicts that a transaction met.
+fn conflicts(committed: &Committed) -> impl Iterator<Item = &Conflict> {
+    let lost = committed.outcomes.iter().filter_map(|outcome| match outcome {
         Outcome::Conflict(conflict) => Some(&**conflict),
         Outcome::Placed(_) | Outcome::Stopping { .. } | Outcome::Resized { .. } | Outcome::Aborted => None,
     });
-    let all = lost.chain(attempt.failed_assertion.as_deref());
-    all.map(|conflict: &Conflict| {
-        let winner = conflict.winner.as_ref().map_or(String::new(), |winner| winner.scheduler.clone());
-        ((attempt.scheduler.clone(), winner, conflict.kind.word().to_owned()), conflict.spurious)
-    })
+    lost.chain(committed.failed_assertion.as_deref())
 }
 
-fn txn_key(txn: TxnId) -> Vec<u8> {
-    let mut key = txn.session.0.to_be_bytes().to_vec();
-    key.extend(txn.number.to_be_bytes());
-    key
-}
-
-fn join<T: serde::de::DeserializeOwned>(
-    path: &Path,
-    pieces: impl Iterator<Item = sled::IVec>,
-) -> Result<T, DatabaseError> {
-    let bytes: Vec<u8> = pieces.flat_map(|piece| piece.to_vec()).collect();
-    decode(path, &bytes)
-}
-
-fn decode<T: serde::de::DeserializeOwned>(path: &Path, bytes: &[u8]) -> Result<T, DatabaseError> {
-    codec::decode(bytes)
-        .map_err(|error| DatabaseError::Damaged { path: path.to_owned(), what: error.to_string() })
+fn mentions(committed: &Committed, job: JobId) -> bool {
+    mentioned(committed).jobs.contains(&job)
 }
 
 #[cfg(test)]

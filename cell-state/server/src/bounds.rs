@@ -26,15 +26,6 @@ pub const FLUSH_BYTES_MAX: usize = 8 << 20;
 /// Durable groups waiting for the publish thread.
 pub const GROUPS_TO_PUBLISH_MAX: usize = 16;
 
-/// Batches of judged transactions waiting for the side log of attempts; beyond it they are dropped and counted.
-pub const ATTEMPT_BATCHES_MAX: usize = 256;
-
-/// Judged transactions written to the side log at once.
-pub const ATTEMPT_BATCH_MAX: usize = 4_096;
-
-/// Judged transactions for which names are looked up in the mirror at once: a fraction of a millisecond.
-pub const ATTEMPTS_PER_LOOK: usize = 64;
-
 // Fan-out.
 
 /// Bytes of records kept in memory for subscribers that are a little behind; those further behind read the log.
@@ -64,8 +55,13 @@ pub const RESUME_BYTES: usize = 1 << 20;
 /// Where a snapshot is cut into sends.
 pub const SNAPSHOT_SEND_BYTES: usize = 256 << 10;
 
-/// Entries after which the state is hashed at the latest, so that no hash has to cover too many changed pages.
-pub const MARK_ENTRIES_MAX: u64 = 50_000;
+/// How many times as long as a mark took the next one waits at least, so that marks take half a percent of the time, here
+/// and in each copy.
+pub const MARK_REST: u32 = 200;
+
+/// The longest that it waits: what a new subscriber has to read from the log after its snapshot, and a restart after its
+/// checkpoint, grows with it.
+pub const MARK_REST_MAX: Duration = Duration::from_secs(20);
 
 /// How often a silent machine subscription is told how far the log is, so that it can resume from there.
 pub const FEED_MARK_EVERY: Duration = Duration::from_secs(30);
@@ -147,19 +143,30 @@ pub const DATABASE_LOCK_WITHIN: Duration = Duration::from_secs(5);
 /// Bytes of cache of one checkpoint database. Pages are written, read back once and hardly ever read again.
 pub const CHECKPOINT_CACHE_BYTES: u64 = 16 << 20;
 
-/// Attempts in one block of the side log.
-pub const ATTEMPT_BLOCK_ITEMS: usize = 10_000;
+/// Attempts that the side log keeps a row of, at 24 bytes of memory and about 8 on the disk each: seconds of the highest
+/// load, days of an ordinary one.
+pub const ATTEMPTS_KEPT: usize = 131_072;
 
-/// Bytes of attempts in one block: those of huge transactions fill it early.
-pub const ATTEMPT_BLOCK_BYTES: usize = 32 << 20;
+/// Rows in one block of the side log, which is written anew whenever it got more: about 8 KiB.
+pub const ATTEMPTS_PER_BLOCK: usize = 1_024;
 
-/// Blocks kept, the one being filled included: the latest 100,000 attempts, or 352 MiB of them.
-pub const ATTEMPT_BLOCKS: usize = 11;
+/// Entries of the log that a start looks at for the side log: a crash takes about a second of it, and looking at so many
+/// takes a fraction of one.
+pub const ATTEMPTS_BEHIND_MAX: u64 = 131_072;
+
+/// Names of sessions kept for the side log: several times the sessions a cell has at once.
+pub const ATTEMPTS_NAMES_MAX: usize = 4 * cell_state::bounds::SESSIONS_MAX;
+
+/// Rows looked at before others may have a turn, and transactions read from the log at once.
+pub const ATTEMPTS_LOOK: usize = 1_024;
+
+/// Entries between two wanted ones that are read over rather than skipped: as many as fit the log's index stride.
+pub const ATTEMPTS_GAP_MAX: u64 = 256;
 
 /// Bytes of cache of the side log.
-pub const ATTEMPTS_CACHE_BYTES: u64 = 32 << 20;
+pub const ATTEMPTS_CACHE_BYTES: u64 = 8 << 20;
 
-/// How much of the side log a crash may take.
+/// How often the side log is written: how much of it a crash takes, to be read from the log again.
 pub const ATTEMPTS_FLUSH_EVERY: Duration = Duration::from_secs(1);
 
 /// Combinations of loser, winner and kind that conflicts are counted by; the rest is counted together.

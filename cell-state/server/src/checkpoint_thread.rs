@@ -14,6 +14,7 @@ use crate::fatal::Fatal;
 use crate::log::LogReader;
 use crate::log_thread::Trim;
 use crate::mirror::Mirror;
+use crate::stages::{Stage, Stages};
 
 /// The thread's own state.
 pub(crate) struct CheckpointThread {
@@ -23,6 +24,7 @@ pub(crate) struct CheckpointThread {
     pub(crate) trim: Arc<Trim>,
     pub(crate) saved: Arc<AtomicU64>,
     pub(crate) fatal: Arc<Fatal>,
+    pub(crate) stages: Arc<Stages>,
     pub(crate) every: Duration,
     pub(crate) retain_log_bytes: u64,
     pub(crate) stop: Receiver<()>,
@@ -31,8 +33,11 @@ pub(crate) struct CheckpointThread {
 impl CheckpointThread {
     /// Saves at intervals and, unless the server failed, once more at the end.
     pub(crate) fn run(mut self) {
+        let stages = Arc::clone(&self.stages);
+        let mut clock = stages.clock();
         while let Err(RecvTimeoutError::Timeout) = self.stop.recv_timeout(self.every) {
             self.save();
+            clock.lap(Stage::Checkpoint);
         }
         if !self.fatal.is_reported() {
             self.save();

@@ -19,19 +19,23 @@ use crate::bounds::{GROUP_BYTES_MAX, GROUP_ITEMS_MAX};
 use crate::clock::Monotonic;
 use crate::group::{Entry, Group, Outcomes, Pending};
 use crate::intake::{Ask, Item, Outlet};
+use crate::stages::{Sampled, Stage, Stages};
 
 /// The writer's own state.
 pub(crate) struct Writer {
     cell: Cell,
     clock: Monotonic,
     judge: Judge,
+    encoding: Sampled,
 }
 
 /// Judges until the intake is stopped or the log thread is gone.
-pub(crate) fn run(cell: Cell, intake: &Outlet, log: &Sender<Group>) {
+pub(crate) fn run(cell: Cell, intake: &Outlet, log: &Sender<Group>, stages: &Stages) {
     let mut writer = Writer::new(cell);
+    let mut clock = stages.clock();
     while let Some(first) = intake.wait() {
         let (group, stopped) = writer.judge(first, intake);
+        clock.lap_split(Stage::Judge, Stage::Encode, writer.encoding.share());
         if log.send(group).is_err() || stopped {
             return;
         }
@@ -43,7 +47,7 @@ impl Writer {
         let clock = Monotonic::after(cell.time());
         // The mirror hashes; here nobody asks which pages change.
         cell.forget_pages();
-        Writer { cell, clock, judge: Judge::new() }
+        Writer { cell, clock, judge: Judge::new(), encoding: Sampled::default() }
     }
 
     /// Judges `first` and what waits behind it, up to the bounds of a group, without waiting for more.
@@ -70,10 +74,12 @@ impl Writer {
     }
 
     fn decide(&mut self, ask: Ask, time: Time, group: &mut Group) -> Outcomes {
+        self.encoding.begin();
         let decided = match ask {
             Ask::Transaction(txn) => self.transaction(&txn, time, group),
             Ask::Command(command) => self.command(command, time, group),
         };
+        self.encoding.end();
         decided.unwrap_or_else(|rejection| Outcomes::Refused(Refusal::Rejected(rejection)))
     }
 
@@ -107,7 +113,7 @@ impl Writer {
     fn enter(&mut self, event: Event, group: &mut Group) -> Result<Seq, Rejection> {
         let seq = self.cell.seq().next();
         let start = group.bytes.len();
-        let length = record::append_event(&mut group.bytes, seq, &event);
+        let length = self.encoding.part(|| record::append_event(&mut group.bytes, seq, &event));
         if length > RECORD_BYTES_MAX + HEADER_BYTES {
             group.bytes.truncate(start);
             let problem = format!(
@@ -156,7 +162,7 @@ mod tests {
         assert!(intake.offer(configure("a")).is_ok());
         intake.stop();
         let (sender, groups) = crossbeam::channel::bounded(8);
-        run(Cell::new(), &outlet, &sender);
+        run(Cell::new(), &outlet, &sender, &Stages::default());
         assert_eq!(groups.try_iter().map(|g| g.entries.len()).sum::<usize>(), 1);
     }
 }

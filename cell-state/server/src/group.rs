@@ -116,11 +116,13 @@ impl Outcomes {
         }
     }
 
-    /// Whether the author may be told as soon as the entry is durable. Everything else is told once the mirror has it
-    /// too, so that what its author reads next contains what it wrote.
-    pub(crate) fn is_verdict(&self) -> bool {
+    /// Whether the author may be told as soon as the entry is durable: what transactions and reports change is read only
+    /// by reads that wait for the mirror. Everything else is told once the mirror has it.
+    pub(crate) fn is_early(&self) -> bool {
         match self {
-            Outcomes::Judged(_) | Outcomes::Again { .. } => true,
+            Outcomes::Judged(_)
+            | Outcomes::Again { .. }
+            | Outcomes::Done { answer: Answer::Reported { .. }, .. } => true,
             Outcomes::Done { .. } | Outcomes::Refused(_) => false,
         }
     }

@@ -39,8 +39,10 @@ mod requests;
 mod ring;
 mod server;
 mod sessions;
+mod stages;
 mod stats;
 mod touches;
+mod verdicts;
 
 pub use config::ServerConfig;
 pub use error::ServerError;

@@ -17,6 +17,7 @@ use crate::error::ServerError;
 use crate::fatal::Fatal;
 use crate::group::{Durable, Group};
 use crate::log::{self, Log};
+use crate::stages::{Stage, Stages};
 
 /// How often an idle log looks whether it may be trimmed.
 const TRIM_LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -42,6 +43,8 @@ pub(crate) struct LogThread {
     pub(crate) publish: Sender<Durable>,
     /// What may be trimmed.
     pub(crate) trim: Arc<Trim>,
+    /// Processor time by stage.
+    pub(crate) stages: Arc<Stages>,
     /// Whom to tell when the log fails.
     pub(crate) fatal: Arc<Fatal>,
 }
@@ -50,6 +53,8 @@ impl LogThread {
     /// Appends until the commit thread is gone.
     pub(crate) fn run(mut self) {
         let mut trimmed = Seq(0);
+        let stages = Arc::clone(&self.stages);
+        let mut clock = stages.clock();
         loop {
             match self.groups.recv_timeout(TRIM_LOOK_EVERY) {
                 Ok(first) => {
@@ -60,6 +65,7 @@ impl LogThread {
                     if self.publish.send(durable).is_err() {
                         return;
                     }
+                    clock.lap(Stage::Log);
                 }
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
@@ -142,6 +148,7 @@ mod tests {
             groups: queue,
             publish,
             trim: Arc::default(),
+            stages: Arc::default(),
             fatal: Arc::clone(&fatal),
         };
         thread.run();
@@ -175,6 +182,7 @@ mod tests {
             groups: queue,
             publish,
             trim: Arc::default(),
+            stages: Arc::default(),
             fatal: Arc::clone(&fatal),
         };
         thread.run();

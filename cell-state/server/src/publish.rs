@@ -1,29 +1,31 @@
 //! Publish: tells the authors and everyone who follows, once entries are durable. Steps 8 (answer) and 9 (stream) of
 //! a placement's life.
 //!
-//! The order matters: first the records go into the ring, which wakes the subscribers; then the authors of
-//! transactions are answered; then the mirror applies the entries, and only then are commands answered, so that what
-//! their authors read next contains what they wrote. At intervals the state is hashed, and the mark that says so goes
-//! into the ring right behind the record it is about.
+//! The order matters: first the records go into the ring, which wakes the subscribers; then transactions and reports are
+//! answered; then the mirror applies the entries; and only then are the other commands answered, for what they change is
+//! also looked at without waiting. Reads wait until the mirror has what the ring had when they came, so who was answered
+//! and then reads finds what it wrote. At intervals the state is hashed, and the mark that says so goes into the ring
+//! right behind the record it is about.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use cell_state::event::{Committed, Event};
+use cell_state::Seq;
+use cell_state::event::Event;
 use cell_state::record::{self, Kind};
-use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, TrySendError};
+use crossbeam::channel::{Receiver, RecvTimeoutError};
 use transport::message::{Refusal, Reply};
 
-use crate::bounds::MARK_ENTRIES_MAX;
+use crate::attempts::Attempts;
+use crate::bounds::{MARK_REST, MARK_REST_MAX};
 use crate::feeds::Feeds;
-use crate::group::{Durable, Entry, Pending};
+use crate::group::{Durable, Entry, Outcomes, Pending};
 use crate::intake::AnswerTo;
 use crate::mirror::Mirror;
 use crate::ring::{Chunk, Ring};
+use crate::stages::{Clock, Stage, Stages};
 use crate::stats::Stats;
-
-/// A judged transaction on its way to the side log, with its position.
-pub(crate) type Judged = (cell_state::Seq, Committed);
+use crate::verdicts;
 
 /// The thread's own state.
 pub(crate) struct Publish {
@@ -38,7 +40,9 @@ pub(crate) struct Publish {
     /// Counters.
     pub(crate) stats: Arc<Stats>,
     /// The side log of attempts; best effort.
-    pub(crate) attempts: Sender<Vec<Judged>>,
+    pub(crate) attempts: Attempts,
+    /// Processor time by stage.
+    pub(crate) stages: Arc<Stages>,
     /// How often the state is hashed.
     pub(crate) mark_every: Duration,
 }
@@ -46,35 +50,42 @@ pub(crate) struct Publish {
 impl Publish {
     /// Publishes until the log thread is gone, and leaves a mark at the end.
     pub(crate) fn run(self) {
-        let mut marked = (self.mirror.seq(), Instant::now());
+        let mut clock = self.stages.clock();
+        let mut marks = Marks::new(self.mirror.seq(), self.mark_every);
         loop {
             match self.groups.recv_timeout(self.mark_every) {
-                Ok(group) => self.publish(group),
+                Ok(group) => self.publish(group, &mut clock),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
             }
-            let behind = self.mirror.seq().0 - marked.0.0;
-            let due = marked.1.elapsed() >= self.mark_every || behind >= MARK_ENTRIES_MAX;
-            if behind > 0 && due {
-                self.mark();
-                marked = (self.mirror.seq(), Instant::now());
+            if marks.is_due(self.mirror.seq()) {
+                let began = Instant::now();
+                marks.marked(self.mark(), began.elapsed());
+                clock.lap(Stage::Mark);
             }
         }
-        if self.mirror.seq() > marked.0 {
+        if self.mirror.seq() > marks.at {
             self.mark();
         }
     }
 
-    fn publish(&self, group: Durable) {
+    fn publish(&self, group: Durable, clock: &mut Clock<'_>) {
         let Durable { bytes, entries, answers } = group;
         self.stream(&bytes, &entries);
+        clock.lap(Stage::Stream);
         self.count(&entries);
-        let (verdicts, rest): (Vec<_>, Vec<_>) = answers.into_iter().partition(|a| a.what.is_verdict());
-        let span = tracing::debug_span!("answer", verdicts = verdicts.len(), others = rest.len());
-        span.in_scope(|| verdicts.into_iter().for_each(|pending| answer(pending, &entries)));
+        let (early, late): (Vec<_>, Vec<_>) = answers.into_iter().partition(|a| a.what.is_early());
+        let span = tracing::debug_span!("answer", early = early.len(), late = late.len());
+        let tell = |pending| answer(pending, &entries, &bytes);
+        span.in_scope(|| early.into_iter().for_each(tell));
+        clock.lap(Stage::Answer);
         self.mirror.apply(&entries, &bytes, &self.feeds);
-        span.in_scope(|| rest.into_iter().for_each(|pending| answer(pending, &entries)));
-        self.record_attempts(entries);
+        clock.lap(Stage::Mirror);
+        span.in_scope(|| late.into_iter().for_each(tell));
+        clock.lap(Stage::Answer);
+        self.attempts.note(entries.iter().map(|entry| (entry.seq, &entry.event)));
+        drop(entries);
+        clock.lap(Stage::SideLog);
     }
 
     fn stream(&self, bytes: &bytes::Bytes, entries: &[Entry]) {
@@ -94,35 +105,50 @@ impl Publish {
         }
     }
 
-    fn record_attempts(&self, entries: Vec<Entry>) {
-        let mut judged: Vec<Judged> = Vec::new();
-        for entry in entries {
-            if let Event::Committed(committed) = entry.event {
-                judged.push((entry.seq, committed));
-            }
-        }
-        if judged.is_empty() {
-            return;
-        }
-        match self.attempts.try_send(judged) {
-            Ok(()) | Err(TrySendError::Disconnected(_)) => {}
-            Err(TrySendError::Full(judged)) => self.stats.drop_attempts(judged.len()),
-        }
-    }
-
-    fn mark(&self) {
+    fn mark(&self) -> Seq {
         let (seq, hash) = self.mirror.mark();
         let mut bytes = Vec::new();
         record::append_hash(&mut bytes, seq, Kind::Mark, Some(hash));
         self.ring.push(Chunk::mark(seq, bytes));
         tracing::debug!(%seq, %hash, "marked");
+        seq
     }
 }
 
-fn answer(pending: Pending, entries: &[Entry]) {
+/// When to mark. A mark costs what changed since the last one, in the stages behind the log as in every full copy, and
+/// nothing is answered or applied meanwhile; so the dearer marks are, the rarer they get.
+struct Marks {
+    at: Seq,
+    then: Instant,
+    every: Duration,
+    /// Not before this long after the last one.
+    rest: Duration,
+}
+
+impl Marks {
+    fn new(at: Seq, every: Duration) -> Marks {
+        Marks { at, then: Instant::now(), every, rest: every }
+    }
+
+    fn is_due(&self, last: Seq) -> bool {
+        last > self.at && self.then.elapsed() >= self.rest
+    }
+
+    fn marked(&mut self, at: Seq, took: Duration) {
+        (self.at, self.then) = (at, Instant::now());
+        self.rest = (took * MARK_REST).min(MARK_REST_MAX).max(self.every);
+    }
+}
+
+fn answer(pending: Pending, entries: &[Entry], bytes: &[u8]) {
     let AnswerTo::Party { responder, connection } = pending.to else {
         return report_own(pending.what.reply(entries));
     };
+    if let Outcomes::Judged(index) = pending.what {
+        // What the log says of the verdicts is what the author is told, byte for byte.
+        let (at, encoded) = verdicts::in_record(entries, index, bytes);
+        return responder.reply_verdicts(at, encoded);
+    }
     let reply = pending.what.reply(entries);
     if let Ok(Reply::Done { answer, .. }) = &reply {
         // Before the reply leaves: the party's next request may already rest on it.
@@ -135,5 +161,21 @@ fn answer(pending: Pending, entries: &[Entry]) {
 fn report_own(reply: Result<Reply, Refusal>) {
     if let Err(refusal) = reply {
         tracing::warn!(%refusal, "a request of the server itself was refused");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dear_marks_are_rare_and_none_is_made_of_nothing() {
+        let mut marks = Marks::new(Seq(5), Duration::ZERO);
+        assert!(!marks.is_due(Seq(5)) && marks.is_due(Seq(6)));
+        marks.marked(Seq(6), Duration::from_secs(3_600));
+        assert_eq!(marks.rest, MARK_REST_MAX);
+        assert!(!marks.is_due(Seq(7)));
+        marks.marked(Seq(7), Duration::ZERO);
+        assert!(marks.is_due(Seq(8)) && !marks.is_due(Seq(7)));
     }
 }

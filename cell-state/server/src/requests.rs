@@ -135,6 +135,7 @@ fn status(server: &Server) -> ServerStatus {
         sessions: server.parties.by_role(),
         memory_bytes: memory::resident_bytes(),
         divergences: server.stats.divergences(),
+        stages: server.stages.view(),
     }
 }
 

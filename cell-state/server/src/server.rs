@@ -38,6 +38,7 @@ use crate::mirror::Mirror;
 use crate::publish::Publish;
 use crate::recovery::{self, History, Recovered};
 use crate::ring::Ring;
+use crate::stages::Stages as StageTimer;
 use crate::stats::Stats;
 use crate::{attempts_thread, care, clock, commit_thread, sessions};
 
@@ -51,6 +52,7 @@ pub(crate) struct Server {
     pub(crate) feeds: Arc<Feeds>,
     pub(crate) parties: Arc<Parties>,
     pub(crate) stats: Arc<Stats>,
+    pub(crate) stages: Arc<StageTimer>,
     pub(crate) log: LogReader,
     pub(crate) history: History,
     pub(crate) attempts: Attempts,
@@ -68,9 +70,10 @@ const FAILED: &str = "the server failed and stops";
 /// The stages, in the order in which they stop.
 struct Stages {
     pipeline: Vec<JoinHandle<()>>,
-    checkpoint: JoinHandle<()>,
-    /// Dropping it ends the checkpoint thread, after a last save.
-    checkpoint_stop: Sender<()>,
+    /// The checkpoint thread and that of the side log.
+    savers: [JoinHandle<()>; 2],
+    /// Dropping it ends them, after a last save.
+    savers_stop: Sender<()>,
 }
 
 /// A server that is ready to listen.
@@ -168,7 +171,9 @@ fn assemble(
     fatal: &Arc<Fatal>,
 ) -> Result<(Arc<Server>, Stages, DataDir), ServerError> {
     let Recovered { data, cell, log, checkpoints, report: _ } = recovered;
-    let attempts = Attempts::open(&data.attempts()).map_err(ServerError::Attempts)?;
+    let names = cell.sessions().iter().map(|session| (session.id, session.scheduler.clone()));
+    let attempts = Attempts::open(&data.attempts(), log.id(), log.reader(), names);
+    let attempts = attempts.map_err(ServerError::Attempts)?;
     let newest = checkpoints.newest().map_or(Seq(0), |meta| meta.seq);
     let (intake, outlet) = intake::intake(config.intake_items);
     let server = Arc::new(Server {
@@ -179,6 +184,7 @@ fn assemble(
         feeds: Arc::default(),
         parties: Arc::new(Parties::new()),
         stats: Arc::default(),
+        stages: Arc::default(),
         log: log.reader(),
         history: History::new(log.reader(), checkpoints.reader()),
         attempts,
@@ -188,7 +194,7 @@ fn assemble(
         config,
     });
     let trim = Arc::new(Trim::default());
-    let (checkpoint_stop, stop) = channel::bounded(0);
+    let (savers_stop, stop) = channel::bounded(0);
     let checkpoint = CheckpointThread {
         checkpoints,
         mirror: Arc::clone(&server.mirror),
@@ -198,11 +204,16 @@ fn assemble(
         fatal: Arc::clone(fatal),
         every: server.config.checkpoint_every,
         retain_log_bytes: server.config.retain_log_bytes,
-        stop,
+        stages: Arc::clone(&server.stages),
+        stop: stop.clone(),
     };
-    let checkpoint = fatal::stage("checkpoint", fatal, move || checkpoint.run())?;
+    let (attempts, stages) = (server.attempts.clone(), Arc::clone(&server.stages));
+    let savers = [
+        fatal::stage("checkpoint", fatal, move || checkpoint.run())?,
+        fatal::stage("attempts", fatal, move || attempts_thread::run(&attempts, &stages, &stop))?,
+    ];
     let pipeline = pipeline(&server, cell, Box::new(log), outlet, trim, fatal)?;
-    Ok((server, Stages { pipeline, checkpoint, checkpoint_stop }, data))
+    Ok((server, Stages { pipeline, savers, savers_stop }, data))
 }
 
 fn pipeline(
@@ -215,23 +226,23 @@ fn pipeline(
 ) -> Result<Vec<JoinHandle<()>>, ServerError> {
     let (to_log, groups) = channel::bounded(bounds::GROUPS_TO_LOG_MAX);
     let (publish, durable) = channel::bounded(bounds::GROUPS_TO_PUBLISH_MAX);
-    let (to_attempts, judged) = channel::bounded(bounds::ATTEMPT_BATCHES_MAX);
-    let log = LogThread { log, groups, publish, trim, fatal: Arc::clone(fatal) };
+    let stages = Arc::clone(&server.stages);
+    let log = LogThread { log, groups, publish, trim, stages, fatal: Arc::clone(fatal) };
     let publish = Publish {
         groups: durable,
         ring: Arc::clone(&server.ring),
         mirror: Arc::clone(&server.mirror),
         feeds: Arc::clone(&server.feeds),
         stats: Arc::clone(&server.stats),
-        attempts: to_attempts,
+        attempts: server.attempts.clone(),
+        stages: Arc::clone(&server.stages),
         mark_every: server.config.mark_every,
     };
-    let (mirror, attempts) = (Arc::clone(&server.mirror), server.attempts.clone());
+    let stages = Arc::clone(&server.stages);
     Ok(vec![
-        fatal::stage("commit", fatal, move || commit_thread::run(cell, &outlet, &to_log))?,
+        fatal::stage("commit", fatal, move || commit_thread::run(cell, &outlet, &to_log, &stages))?,
         fatal::stage("log", fatal, move || log.run())?,
         fatal::stage("publish", fatal, move || publish.run())?,
-        fatal::stage("attempts", fatal, move || attempts_thread::run(&judged, &mirror, &attempts))?,
     ])
 }
 
@@ -263,7 +274,7 @@ async fn serve(
 
 /// Stops the stages in the order of the work, then the connections, and saves the last state.
 async fn stop(server: Arc<Server>, stages: Stages, listening: Option<(Arc<Listener>, &'static str)>) {
-    let Stages { pipeline, checkpoint, checkpoint_stop } = stages;
+    let Stages { pipeline, savers, savers_stop } = stages;
     let intake = Arc::clone(&server);
     on_thread(move || {
         intake.intake.stop();
@@ -277,8 +288,8 @@ async fn stop(server: Arc<Server>, stages: Stages, listening: Option<(Arc<Listen
         listener.closed().await;
     }
     on_thread(move || {
-        drop(checkpoint_stop);
-        join(checkpoint);
+        drop(savers_stop);
+        savers.into_iter().for_each(join);
     })
     .await;
     // Tasks of connections that are closed by now hold on to the stores for a moment; the next server needs them.

@@ -22,7 +22,6 @@ pub(crate) struct Tally {
 #[derive(Default)]
 pub(crate) struct Stats {
     divergences: AtomicU64,
-    attempts_dropped: AtomicU64,
     by_session: DashMap<SessionId, Tally>,
 }
 
@@ -66,13 +65,6 @@ impl Stats {
     /// Plans that were wrong when they were made.
     pub(crate) fn divergences(&self) -> u64 {
         self.divergences.load(Ordering::Relaxed)
-    }
-
-    /// Counts transactions that the side log had no room for.
-    pub(crate) fn drop_attempts(&self, count: usize) {
-        if self.attempts_dropped.fetch_add(count as u64, Ordering::Relaxed) == 0 {
-            tracing::warn!("the side log of attempts falls behind: some transactions will be missing there");
-        }
     }
 
     /// The counters of a session.

@@ -9,10 +9,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
+use cell_state::Seq;
 use quinn::{Connection, SendStream};
 use tokio::sync::Notify;
 use transport::bounds::{FRAME_BYTES_MAX, REQUESTS_IN_FLIGHT_MAX};
-use transport::frame::{PREFIX_BYTES, frame};
+use transport::frame::{PREFIX_BYTES, frame, frame_verdicts};
 use transport::message::{Refusal, Reply, ReplyFrame};
 
 use crate::bounds::{UNREAD_REPLY_BYTES, UNREAD_REPLY_BYTES_MAX};
@@ -97,7 +98,7 @@ impl Replies {
 
     /// Refuses what never became a request.
     pub(crate) fn refuse(&self, id: u64, refusal: Refusal) {
-        self.add(&mut self.state(), &ReplyFrame { id, reply: Err(refusal) });
+        self.add(&mut self.state(), id, |out| frame(&ReplyFrame { id, reply: Err(refusal) }, out));
         self.wake.notify_one();
     }
 
@@ -107,29 +108,29 @@ impl Replies {
         self.wake.notify_one();
     }
 
-    fn answer(&self, reply: &ReplyFrame) {
+    fn answer(&self, id: u64, write: impl FnOnce(&mut Vec<u8>)) {
         let mut state = self.state();
         state.open -= 1;
         state.batch.answered += 1;
-        self.add(&mut state, reply);
+        self.add(&mut state, id, write);
         drop(state);
         self.wake.notify_one();
     }
 
-    fn add(&self, state: &mut State, reply: &ReplyFrame) {
+    fn add(&self, state: &mut State, id: u64, write: impl FnOnce(&mut Vec<u8>)) {
         if state.deaf {
             self.drop_batch(state);
             return;
         }
         let bytes = &mut state.batch.bytes;
         let start = bytes.len();
-        frame(reply, bytes);
+        write(bytes);
         let length = bytes.len() - start - PREFIX_BYTES;
         if length > FRAME_BYTES_MAX {
             bytes.truncate(start);
             let problem =
                 format!("the reply is {length} bytes, over the bound of {FRAME_BYTES_MAX}; ask for less");
-            frame(&ReplyFrame { id: reply.id, reply: Err(Refusal::Unavailable(problem)) }, bytes);
+            frame(&ReplyFrame { id, reply: Err(Refusal::Unavailable(problem)) }, bytes);
         }
         let added = bytes.len() - start;
         let unread = self.load.unread.fetch_add(added, Ordering::AcqRel) + added;
@@ -197,7 +198,15 @@ impl Responder {
     /// Answers.
     pub fn reply(mut self, reply: Result<Reply, Refusal>) {
         self.answered = true;
-        self.replies.answer(&ReplyFrame { id: self.id, reply });
+        let id = self.id;
+        self.replies.answer(id, |out| frame(&ReplyFrame { id, reply }, out));
+    }
+
+    /// Answers a transaction, given the encoded outcomes and failed assertion.
+    pub fn reply_verdicts(mut self, at: Seq, encoded: &[u8]) {
+        self.answered = true;
+        let id = self.id;
+        self.replies.answer(id, |out| frame_verdicts(id, at, encoded, out));
     }
 }
 
@@ -206,7 +215,8 @@ impl Drop for Responder {
         if !self.answered {
             let refusal =
                 Refusal::Unavailable("the server dropped the request; it may be shutting down".to_owned());
-            self.replies.answer(&ReplyFrame { id: self.id, reply: Err(refusal) });
+            let id = self.id;
+            self.replies.answer(id, |out| frame(&ReplyFrame { id, reply: Err(refusal) }, out));
         }
     }
 }

@@ -9,7 +9,7 @@ use cell_state::task::{Exit, StopReason, Task, TaskState};
 use cell_state::transaction::{Atomicity, Detection};
 use cell_state::verdict::{Conflict, ConflictKind, Outcome, Placed, PlacedExtra, Winner};
 use cell_state::{Dimension, JobId, MachineId, Seq, SessionId, Time};
-use transport::message::{AgentReply, LogPiece, Refusal, Reply, ServerStatus};
+use transport::message::{AgentReply, LogPiece, Refusal, Reply, ServerStatus, StageTimes};
 use transport::view::{
     Attempt, Body, CellView, ConflictCount, JobRow, JobView, MachineRow, MachineView, SchedulerView, TaskRow,
     View,
@@ -222,6 +222,18 @@ fn status() -> ServerStatus {
         sessions: vec![0, 2, 3, 1, 0, 0],
         memory_bytes: 80 << 20,
         divergences: 0,
+        stages: StageTimes {
+            sessions_us: 1_000,
+            judge_us: 2_000,
+            encode_us: 300,
+            log_us: 400,
+            stream_us: 50,
+            answer_us: 600,
+            mirror_us: 700,
+            side_log_us: 8,
+            mark_us: 90,
+            checkpoint_us: 70_000,
+        },
     }
 }
 
