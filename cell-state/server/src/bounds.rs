@@ -40,6 +40,16 @@ pub const COALESCE_BYTES: usize = 256 << 10;
 /// A chunk of at least this size is sent as it is; smaller ones are copied together first.
 pub const COALESCE_BELOW_BYTES: usize = 64 << 10;
 
+/// Subscribers that are woken for every group of entries.
+pub const WAKE_AT_ONCE: u32 = 2;
+
+/// How long records wait for others per subscriber beyond those: to wake one and send it a packet takes about 25 us, so
+/// a crowd of them takes a quarter of a core at most.
+pub const WAKE_REST: Duration = Duration::from_micros(100);
+
+/// The longest that they wait.
+pub const WAKE_REST_MAX: Duration = Duration::from_millis(50);
+
 /// Bytes waiting for one agent. Beyond it they are dropped and the agent gets a fresh snapshot of its machines.
 pub const FEED_BYTES_MAX: usize = 8 << 20;
 

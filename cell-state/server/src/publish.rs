@@ -17,7 +17,7 @@ use crossbeam::channel::{Receiver, RecvTimeoutError};
 use transport::message::{Refusal, Reply};
 
 use crate::attempts::Attempts;
-use crate::bounds::{MARK_REST, MARK_REST_MAX};
+use crate::bounds::{MARK_REST, MARK_REST_MAX, WAKE_AT_ONCE, WAKE_REST, WAKE_REST_MAX};
 use crate::feeds::Feeds;
 use crate::group::{Durable, Entry, Outcomes, Pending};
 use crate::intake::AnswerTo;
@@ -52,26 +52,30 @@ impl Publish {
     pub(crate) fn run(self) {
         let mut clock = self.stages.clock();
         let mut marks = Marks::new(self.mirror.seq(), self.mark_every);
+        let mut wakes = Wakes::default();
         loop {
-            match self.groups.recv_timeout(self.mark_every) {
-                Ok(group) => self.publish(group, &mut clock),
-                Err(RecvTimeoutError::Timeout) => {}
+            match self.groups.recv_timeout(wakes.due_in().unwrap_or(self.mark_every)) {
+                Ok(group) => self.publish(group, &mut wakes, &mut clock),
+                Err(RecvTimeoutError::Timeout) => wakes.wake_if_due(&self.ring),
                 Err(RecvTimeoutError::Disconnected) => break,
             }
             if marks.is_due(self.mirror.seq()) {
                 let began = Instant::now();
                 marks.marked(self.mark(), began.elapsed());
+                wakes.pushed(&self.ring);
                 clock.lap(Stage::Mark);
             }
         }
         if self.mirror.seq() > marks.at {
             self.mark();
         }
+        self.ring.wake();
     }
 
-    fn publish(&self, group: Durable, clock: &mut Clock<'_>) {
+    fn publish(&self, group: Durable, wakes: &mut Wakes, clock: &mut Clock<'_>) {
         let Durable { bytes, entries, answers } = group;
         self.stream(&bytes, &entries);
+        wakes.pushed(&self.ring);
         clock.lap(Stage::Stream);
         self.count(&entries);
         let (early, late): (Vec<_>, Vec<_>) = answers.into_iter().partition(|a| a.what.is_early());
@@ -112,6 +116,40 @@ impl Publish {
         self.ring.push(Chunk::mark(seq, bytes));
         tracing::debug!(%seq, %hash, "marked");
         seq
+    }
+}
+
+/// When to wake subscribers. To wake one and send it a frame costs the same whether the frame holds one record or a
+/// hundred; so the more there are, the longer records wait for others to go with.
+#[derive(Default)]
+struct Wakes {
+    last: Option<Instant>,
+    /// Not before this long after the last time.
+    rest: Duration,
+    /// Something was pushed since.
+    owed: bool,
+}
+
+impl Wakes {
+    fn pushed(&mut self, ring: &Ring) {
+        self.owed = true;
+        self.wake_if_due(ring);
+    }
+
+    fn wake_if_due(&mut self, ring: &Ring) {
+        if !self.owed || self.due_in().is_some_and(|rest| !rest.is_zero()) {
+            return;
+        }
+        ring.wake();
+        let crowd = ring.subscribers().saturating_sub(WAKE_AT_ONCE);
+        self.rest = (WAKE_REST * crowd).min(WAKE_REST_MAX);
+        (self.last, self.owed) = (Some(Instant::now()), false);
+    }
+
+    /// How long until subscribers are to be woken, if they are.
+    fn due_in(&self) -> Option<Duration> {
+        let since = self.last.map_or(Duration::MAX, |last| last.elapsed());
+        self.owed.then(|| self.rest.saturating_sub(since))
     }
 }
 
@@ -167,6 +205,26 @@ fn report_own(reply: Result<Reply, Refusal>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_crowd_of_subscribers_is_woken_for_several_pushes_at_once() {
+        let ring = Ring::new(Seq(0), 1 << 20);
+        let mut wakes = Wakes::default();
+        let few: Vec<_> = (0..WAKE_AT_ONCE).map(|_| ring.watch()).collect();
+        wakes.pushed(&ring);
+        assert!(few.iter().all(|watch| watch.has_changed().unwrap()) && wakes.due_in().is_none());
+        let _crowd: Vec<_> = (0..1_000).map(|_| ring.watch()).collect();
+        wakes.pushed(&ring);
+        assert_eq!(wakes.rest, WAKE_REST_MAX);
+        let mut one = ring.watch();
+        one.borrow_and_update();
+        wakes.last = Some(Instant::now() + Duration::from_secs(3_600));
+        wakes.pushed(&ring);
+        assert!(!one.has_changed().unwrap() && wakes.due_in().is_some());
+        wakes.last = None;
+        wakes.wake_if_due(&ring);
+        assert!(one.has_changed().unwrap() && wakes.due_in().is_none());
+    }
 
     #[test]
     fn dear_marks_are_rare_and_none_is_made_of_nothing() {

@@ -85,7 +85,7 @@ impl Ring {
         Ring { inner: RwLock::new(inner), bytes_max, end: watch::Sender::new(0) }
     }
 
-    /// Adds a chunk, drops the oldest ones beyond the bounds, and wakes all subscribers.
+    /// Adds a chunk and drops the oldest ones beyond the bounds. Subscribers that wait learn of it from [`Ring::wake`].
     pub(crate) fn push(&self, chunk: Chunk) {
         let mut inner = self.inner.write();
         inner.bytes += chunk.bytes.len();
@@ -98,9 +98,19 @@ impl Ring {
             inner.bytes -= oldest.bytes.len();
             inner.gone = oldest.last;
         }
+    }
+
+    /// Wakes all subscribers that wait.
+    pub(crate) fn wake(&self) {
+        let inner = self.inner.read();
         let end = inner.front + inner.chunks.len() as u64;
         drop(inner);
         self.end.send_replace(end);
+    }
+
+    /// How many subscribers there are to wake.
+    pub(crate) fn subscribers(&self) -> u32 {
+        u32::try_from(self.end.receiver_count()).unwrap_or(u32::MAX)
     }
 
     /// The last durable seq.
@@ -108,7 +118,7 @@ impl Ring {
         self.inner.read().last
     }
 
-    /// Changes whenever a chunk is added.
+    /// Changes at [`Ring::wake`], if a chunk was added.
     pub(crate) fn watch(&self) -> watch::Receiver<u64> {
         self.end.subscribe()
     }
