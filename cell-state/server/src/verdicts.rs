@@ -77,7 +77,9 @@ mod tests {
     #[test]
     fn what_the_log_says_is_what_the_author_is_told() {
         let (mut bytes, mut entries) = (Vec::new(), Vec::new());
-        for (n, scale) in [0, 1, 83, 250, 251, 9_363, 65_535, 65_536, 1 << 31, 1 << 40].into_iter().enumerate() {
+        for (n, scale) in
+            [0, 1, 83, 250, 251, 9_363, 65_535, 65_536, 1 << 31, 1 << 40].into_iter().enumerate()
+        {
             let event = Event::Committed(committed(scale, n * 3, n % 2 == 0));
             let seq = Seq(scale + 1);
             record::append_event(&mut bytes, seq, &event);
@@ -87,7 +89,8 @@ mod tests {
             let (at, encoded) = in_record(&entries, index, &bytes);
             let mut told = Vec::new();
             frame_verdicts(9, at, encoded, &mut told);
-            let Event::Committed(Committed { outcomes, failed_assertion, .. }) = entries[index].event.clone() else {
+            let Event::Committed(Committed { outcomes, failed_assertion, .. }) = entries[index].event.clone()
+            else {
                 panic!()
             };
             let reply = Reply::Verdicts { at, outcomes: outcomes.to_vec(), failed_assertion };

@@ -44,7 +44,8 @@ impl Counts {
     }
 
     fn at(&mut self, loser: &str, winner: &str, kind: &str) -> &mut Count {
-        let known = self.by_loser.get(loser).and_then(|by| by.get(winner)).is_some_and(|by| by.contains_key(kind));
+        let known =
+            self.by_loser.get(loser).and_then(|by| by.get(winner)).is_some_and(|by| by.contains_key(kind));
         if known {
             let by_kind = self.by_loser.get_mut(loser).and_then(|by| by.get_mut(winner));
             return by_kind.and_then(|by| by.get_mut(kind)).expect("it is known");

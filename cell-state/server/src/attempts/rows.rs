@@ -95,7 +95,9 @@ impl Block {
         let (mut last, mut packed, mut sessions) = (0, Vec::new(), BTreeMap::new());
         for Row { at, txn, lost } in rows {
             packed.push((at.0 - last, txn.session.0, txn.number, *lost));
-            sessions.entry(txn.session).or_insert_with(|| names.get(&txn.session).cloned().unwrap_or_default());
+            sessions
+                .entry(txn.session)
+                .or_insert_with(|| names.get(&txn.session).cloned().unwrap_or_default());
             last = at.0;
         }
         Block { number, rows: packed, names: sessions.into_iter().collect() }
