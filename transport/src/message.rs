@@ -172,6 +172,31 @@ pub enum Request {
         /// The last position the subscriber has; `None` asks for a snapshot first.
         after: Option<Seq>,
     },
+    /// Report what was seen on several machines: as many `Report`s, each of which takes effect or is refused alone.
+    /// Together they may hold as many reports as one.
+    Reports(Vec<MachineReports>),
+}
+
+/// What was seen on one machine: see [`Request::Report`].
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct MachineReports {
+    /// The machine.
+    pub machine: MachineId,
+    /// Which life of the agent's records this is.
+    pub incarnation: u64,
+    /// The number of the first report.
+    pub first: u64,
+    /// What was seen.
+    pub reports: Vec<Report>,
+}
+
+/// The answer to one machine's reports.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Acknowledged {
+    /// The position that holds them.
+    pub at: Seq,
+    /// The last report in the cell.
+    pub upto: u64,
 }
 
 /// The kinds of requests that permissions tell apart.
@@ -252,7 +277,7 @@ impl Request {
             Request::Commit(_) => RequestKind::Commit,
             Request::Telemetry(_) => RequestKind::Telemetry,
             Request::RegisterMachine { .. } => RequestKind::RegisterMachine,
-            Request::Report { .. } => RequestKind::Report,
+            Request::Report { .. } | Request::Reports(_) => RequestKind::Report,
             Request::GetSpec { .. } => RequestKind::GetSpec,
             Request::SubmitJob(_) => RequestKind::SubmitJob,
             Request::StopJob { .. } => RequestKind::StopJob,
@@ -315,6 +340,8 @@ pub enum Reply {
     },
     /// To `Telemetry`.
     Noted,
+    /// To `Reports`: an answer for each machine, in the order of the request; those that aren't refused are durable.
+    Reported(Vec<Result<Acknowledged, Refusal>>),
 }
 
 /// Why there is no reply.

@@ -11,12 +11,23 @@ use transport_quic::{CallError, Client};
 use crate::bounds::{BUSY_PAUSE, CALLS_MAX};
 
 /// What a request is about.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Call {
     Status,
-    Register { slot: usize },
-    Spec { job: JobId, version: u32 },
-    Report { slot: usize },
+    Register {
+        slot: usize,
+    },
+    Spec {
+        job: JobId,
+        version: u32,
+    },
+    Report {
+        slot: usize,
+    },
+    /// What several machines have to report.
+    Reports {
+        slots: Vec<usize>,
+    },
 }
 
 /// An answer.
@@ -83,7 +94,7 @@ impl Calls {
 }
 
 async fn make(client: Client, call: Call, request: Request) -> Answer {
-    if let Call::Report { .. } = call {
+    if let Call::Report { .. } | Call::Reports { .. } = call {
         // The agent itself minds a busy server: meanwhile more reports may join.
         return (call, client.call(request).await);
     }

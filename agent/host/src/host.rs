@@ -6,9 +6,11 @@ mod driver;
 use std::future::Future;
 
 use agent::{Agent, Fleet, Input, Output, Start, Write};
+use cell_state::bounds::REPORTS_MAX;
 use cell_state::resources::Overcommit;
 use tokio::sync::mpsc;
 use transport::Request;
+use transport::message::MachineReports;
 
 use crate::bounds::NEWS_MAX;
 use crate::calls::{Call, Calls};
@@ -229,6 +231,7 @@ impl Host {
 
     /// Does all that the fleet says.
     async fn act(&mut self) -> Result<(), AgentError> {
+        let mut batch = Vec::new();
         while let Some((slot, output)) = self.fleet.poll() {
             match output {
                 Output::Record { number, write } => self.record(slot, number, write).await?,
@@ -247,12 +250,34 @@ impl Host {
                 Output::FetchSpec { job, version } => self.fetch(slot, (job, version)),
                 Output::Report { machine, incarnation, first, reports } => {
                     tracing::debug!(step = "report", slot, first, count = reports.len());
-                    let request = Request::Report { machine, incarnation, first, reports };
-                    self.calls.make(Call::Report { slot }, request);
+                    batch.push((slot, MachineReports { machine, incarnation, first, reports }));
                 }
             }
         }
+        self.report(batch);
         Ok(())
+    }
+
+    /// Sends what the machines have to report, several in one message as far as that goes.
+    fn report(&mut self, batch: Vec<(usize, MachineReports)>) {
+        let mut batch = batch.into_iter().peekable();
+        while let Some((slot, first)) = batch.next() {
+            let (mut slots, mut count, mut all) = (vec![slot], first.reports.len(), vec![first]);
+            while let Some((slot, more)) =
+                batch.next_if(|(_, more)| count + more.reports.len() <= REPORTS_MAX)
+            {
+                count += more.reports.len();
+                slots.push(slot);
+                all.push(more);
+            }
+            match <[MachineReports; 1]>::try_from(all) {
+                Ok([MachineReports { machine, incarnation, first, reports }]) => {
+                    let request = Request::Report { machine, incarnation, first, reports };
+                    self.calls.make(Call::Report { slot }, request);
+                }
+                Err(all) => self.calls.make(Call::Reports { slots }, Request::Reports(all)),
+            }
+        }
     }
 
     async fn record(&mut self, slot: usize, number: u64, write: Write) -> Result<(), AgentError> {

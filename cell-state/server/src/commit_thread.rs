@@ -5,7 +5,7 @@
 //! the next is being judged. What it has applied is not durable yet, so nobody is told and nobody can see it: all
 //! answers travel behind their records, and all reads come from the mirror.
 
-use cell_state::admit::{self, Command, Rejection};
+use cell_state::admit::{self, Answer, Command, Rejection};
 use cell_state::bounds::RECORD_BYTES_MAX;
 use cell_state::commit::{Judge, Judged};
 use cell_state::event::Event;
@@ -13,7 +13,7 @@ use cell_state::record::{self, HEADER_BYTES};
 use cell_state::transaction::Transaction;
 use cell_state::{Cell, Seq, Time};
 use crossbeam::channel::Sender;
-use transport::message::Refusal;
+use transport::message::{Acknowledged, MachineReports, Refusal};
 
 use crate::bounds::{GROUP_BYTES_MAX, GROUP_ITEMS_MAX};
 use crate::clock::Monotonic;
@@ -78,6 +78,7 @@ impl Writer {
         let decided = match ask {
             Ask::Transaction(txn) => self.transaction(&txn, time, group),
             Ask::Command(command) => self.command(command, time, group),
+            Ask::Reports(all) => Ok(self.reports(all, time, group)),
         };
         self.encoding.end();
         decided.unwrap_or_else(|rejection| Outcomes::Refused(Refusal::Rejected(rejection)))
@@ -109,6 +110,19 @@ impl Writer {
         Ok(Outcomes::Done { at, answer: admitted.answer })
     }
 
+    /// Each machine's reports are a command of their own; what is wrong with one is no concern of the others.
+    fn reports(&mut self, all: Vec<MachineReports>, time: Time, group: &mut Group) -> Outcomes {
+        let one = |MachineReports { machine, incarnation, first, reports }| {
+            let command = Command::Report { machine, incarnation, first, reports };
+            match self.command(command, time, group) {
+                Ok(Outcomes::Done { at, answer: Answer::Reported { upto } }) => Ok(Acknowledged { at, upto }),
+                Ok(_) => unreachable!("reports are answered with how many there are"),
+                Err(rejection) => Err(Refusal::Rejected(rejection)),
+            }
+        };
+        Outcomes::Reported(all.into_iter().map(one).collect())
+    }
+
     /// Writes the event's record and applies it; a record over the bound changes nothing.
     fn enter(&mut self, event: Event, group: &mut Group) -> Result<Seq, Rejection> {
         let seq = self.cell.seq().next();
@@ -129,7 +143,6 @@ impl Writer {
 
 #[cfg(test)]
 mod tests {
-    use cell_state::admit::Answer;
     use cell_state::event::CellConfig;
 
     use super::*;

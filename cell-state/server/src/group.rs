@@ -7,7 +7,7 @@ use cell_state::Seq;
 use cell_state::admit::Answer;
 use cell_state::event::Event;
 use cell_state::verdict::{Conflict, Outcome};
-use transport::message::{Refusal, Reply};
+use transport::message::{Acknowledged, Refusal, Reply};
 
 use crate::intake::AnswerTo;
 
@@ -49,6 +49,8 @@ pub(crate) enum Outcomes {
         /// The answer.
         answer: Answer,
     },
+    /// Reports about several machines are in the cell, or are refused.
+    Reported(Vec<Result<Acknowledged, Refusal>>),
     /// A bad request.
     Refused(Refusal),
 }
@@ -112,6 +114,7 @@ impl Outcomes {
                 Ok(Reply::Verdicts { at, outcomes, failed_assertion })
             }
             Outcomes::Done { at, answer } => Ok(Reply::Done { at, answer }),
+            Outcomes::Reported(answers) => Ok(Reply::Reported(answers)),
             Outcomes::Refused(refusal) => Err(refusal),
         }
     }
@@ -122,6 +125,7 @@ impl Outcomes {
         match self {
             Outcomes::Judged(_)
             | Outcomes::Again { .. }
+            | Outcomes::Reported(_)
             | Outcomes::Done { answer: Answer::Reported { .. }, .. } => true,
             Outcomes::Done { .. } | Outcomes::Refused(_) => false,
         }

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use cell_state::admit::Command;
 use cell_state::transaction::Transaction;
 use crossbeam::channel::{Receiver, Sender, TryRecvError, TrySendError};
-use transport::message::Refusal;
+use transport::message::{MachineReports, Refusal};
 use transport_quic::Responder;
 
 use crate::bounds::INTAKE_WEIGHT_MAX;
@@ -21,6 +21,8 @@ pub(crate) enum Ask {
     Transaction(Transaction),
     /// Anything else.
     Command(Command),
+    /// Reports about several machines: a command each, answered together.
+    Reports(Vec<MachineReports>),
 }
 
 /// Whom to answer.
@@ -77,6 +79,7 @@ impl Ask {
             Ask::Transaction(txn) => 1 + txn.ops.len(),
             Ask::Command(Command::Report { reports, .. }) => 1 + reports.len(),
             Ask::Command(_) => 1,
+            Ask::Reports(all) => all.iter().map(|of| 1 + of.reports.len()).sum(),
         }
     }
 }

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use cell_state::admit::{Command, Rejection, RejectionCode};
+use cell_state::bounds::REPORTS_MAX;
 use cell_state::{MachineId, SessionId};
 use tracing::Instrument;
 use transport::Identity;
@@ -44,6 +45,7 @@ pub(crate) fn dispatch(server: &Arc<Server>, connection: &Arc<Connection>, incom
         | Request::Commit(_)
         | Request::RegisterMachine { .. }
         | Request::Report { .. }
+        | Request::Reports(_)
         | Request::SubmitJob(_)
         | Request::StopJob { .. }
         | Request::SetMachineState { .. }
@@ -69,6 +71,15 @@ fn ask(connection: &Connection, request: Request) -> Result<Ask, Rejection> {
         Request::Commit(txn) => {
             own_session(connection, txn.id.session)?;
             return Ok(Ask::Transaction(txn));
+        }
+        Request::Reports(all) => {
+            let count: usize = all.iter().map(|of| of.reports.len()).sum();
+            if count > REPORTS_MAX {
+                let problem = format!("{count} reports in one message, allowed are {REPORTS_MAX}");
+                return Err(Rejection::invalid("reports", problem));
+            }
+            all.iter().try_for_each(|of| own_machine(connection, of.machine))?;
+            return Ok(Ask::Reports(all));
         }
         Request::OpenSession { instance } => {
             if !connection.may_open(instance) {

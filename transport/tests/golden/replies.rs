@@ -9,7 +9,7 @@ use cell_state::task::{Exit, StopReason, Task, TaskState};
 use cell_state::transaction::{Atomicity, Detection};
 use cell_state::verdict::{Conflict, ConflictKind, Outcome, Placed, PlacedExtra, Winner};
 use cell_state::{Dimension, JobId, MachineId, Seq, SessionId, Time};
-use transport::message::{AgentReply, LogPiece, Refusal, Reply, ServerStatus, StageTimes};
+use transport::message::{Acknowledged, AgentReply, LogPiece, Refusal, Reply, ServerStatus, StageTimes};
 use transport::view::{
     Attempt, Body, CellView, ConflictCount, JobRow, JobView, MachineRow, MachineView, SchedulerView, TaskRow,
     View,
@@ -17,7 +17,7 @@ use transport::view::{
 
 use crate::requests::{amounts, config, job, machine, task, telemetry, txn};
 
-pub(crate) const KINDS: [&str; 13] = [
+pub(crate) const KINDS: [&str; 14] = [
     "Status",
     "View",
     "Schedulers",
@@ -31,6 +31,7 @@ pub(crate) const KINDS: [&str; 13] = [
     "Spec",
     "Subscribed",
     "Noted",
+    "Reported",
 ];
 
 pub(crate) const REFUSAL_KINDS: [&str; 6] =
@@ -52,6 +53,7 @@ pub(crate) fn kind(reply: &Reply) -> &'static str {
         Reply::Spec(_) => "Spec",
         Reply::Subscribed { .. } => "Subscribed",
         Reply::Noted => "Noted",
+        Reply::Reported(_) => "Reported",
     }
 }
 
@@ -297,6 +299,7 @@ pub(crate) fn all() -> Vec<(&'static str, Reply)> {
         ("Spec", Reply::Spec(Box::new(job()))),
         ("Subscribed", Reply::Subscribed { subscription: 2 }),
         ("Noted", Reply::Noted),
+        ("Reported", Reply::Reported(vec![Ok(Acknowledged { at: Seq(77), upto: 12 }), Err(Refusal::Busy)])),
     ]
 }
 

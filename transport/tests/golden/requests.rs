@@ -11,7 +11,7 @@ use cell_state::resources::{Overcommit, Schema};
 use cell_state::task::{Exit, NotStarted};
 use cell_state::transaction::{Assertion, Atomicity, Detection, Op, Transaction};
 use cell_state::{JobId, MachineId, Resources, Seq, SessionId, TaskId, TxnId};
-use transport::message::{AgentRequest, LogFrom, LogRequest, LogStream, Request, Scope};
+use transport::message::{AgentRequest, LogFrom, LogRequest, LogStream, MachineReports, Request, Scope};
 use transport::view::{Query, Telemetry};
 
 pub(crate) fn task(job: u32, index: u32) -> TaskId {
@@ -196,6 +196,13 @@ pub(crate) fn all() -> Vec<(&'static str, Request)> {
         ("Commit", Request::Commit(transaction())),
         ("Telemetry", Request::Telemetry(telemetry())),
         ("RegisterMachine", Request::RegisterMachine { spec: machine(), incarnation: 77 }),
+        (
+            "Reports",
+            Request::Reports(vec![
+                MachineReports { machine: MachineId(1), incarnation: 77, first: 5, reports: reports() },
+                MachineReports { machine: MachineId(300), incarnation: 78, first: 1, reports: Vec::new() },
+            ]),
+        ),
         ("Report", Request::Report { machine: MachineId(1), incarnation: 77, first: 5, reports: reports() }),
         ("GetSpec", Request::GetSpec { job: JobId(4), version: 2 }),
         ("SubmitJob", Request::SubmitJob(job())),

@@ -6,7 +6,7 @@ use agent::{Input, Refused, Spec};
 use cell_state::admit::{Answer, Rejection, RejectionCode};
 use cell_state::job::JobSpec;
 use transport::Reply;
-use transport::message::Refusal;
+use transport::message::{Acknowledged, Refusal};
 use transport_quic::CallError;
 
 use super::Host;
@@ -29,6 +29,7 @@ impl Host {
                 }
             },
             Call::Report { slot } => self.on_reported(slot, answer),
+            Call::Reports { slots } => self.on_all_reported(slots, answer),
         }
         Ok(())
     }
@@ -88,6 +89,24 @@ impl Host {
         let spec = Arc::new(Spec::compile(spec));
         for slot in self.specs.arrived((job, version), Arc::clone(&spec)) {
             self.fleet.handle(self.clock.now(), slot, Input::Spec { job, version, spec: &spec });
+        }
+    }
+
+    fn on_all_reported(&mut self, slots: Vec<usize>, answer: Result<Reply, CallError>) {
+        let refused = match answer {
+            Ok(Reply::Reported(answers)) => {
+                for (slot, answer) in slots.into_iter().zip(answers) {
+                    let reply =
+                        |Acknowledged { at, upto }| Reply::Done { at, answer: Answer::Reported { upto } };
+                    self.on_reported(slot, answer.map(reply).map_err(CallError::Refused));
+                }
+                return;
+            }
+            Ok(_) => CallError::Refused(Refusal::Busy),
+            Err(error) => error,
+        };
+        for slot in slots {
+            self.on_reported(slot, Err(refused.clone()));
         }
     }
 

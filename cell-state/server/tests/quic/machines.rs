@@ -5,7 +5,9 @@ use cell_state::event::{Event, Report, Seen};
 use cell_state::machine::MachineState;
 use cell_state::task::{Exit, TaskState};
 use cell_state::transaction::Op;
-use transport::{Request, Role, Scope};
+use transport::message::{MachineReports, Refusal};
+use transport::{Reply, Request, Role, Scope};
+use transport_quic::CallError;
 
 use crate::follower::Received;
 use crate::harness::{Agent, Ground, audited, done, job, machine, place, register, submit, tasks, within};
@@ -80,6 +82,41 @@ async fn reports_end_tasks_and_are_counted_once() {
         panic!()
     };
     assert_eq!(view.tasks[0].task.state, TaskState::Completed);
+    audited(&user).await;
+    server.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn reports_of_several_machines_travel_together_and_fail_alone() {
+    let ground = Ground::new();
+    let server = ground.start().await;
+    let agent = ground.agent(&server, "sim-*", &[machine("sim-0", 4), machine("sim-1", 4)]).await;
+    let stranger = ground.agent(&server, "m2", &[machine("m2", 4)]).await;
+    let user = ground.user(&server).await;
+    let (id, at) = submit(&user, job("twice", "batch", 2)).await;
+    let mut scheduler = ground.scheduler(&server, "batch", 7).await;
+    let ids = tasks(id, 2);
+    let ops = ids.iter().zip(&agent.machines).map(|(task, machine)| place(*task, &[*machine])).collect();
+    let txn = scheduler.propose(at, ops);
+    scheduler.commit(txn).await;
+    let of = |index: usize, first| MachineReports {
+        machine: agent.machines[index],
+        incarnation: 1,
+        first,
+        reports: vec![Report { task: ids[index], epoch: 1, seen: Seen::Started }],
+    };
+    let together = Request::Reports(vec![of(0, 1), of(1, 2), of(1, 1)]);
+    let Ok(Reply::Reported(answers)) = within(agent.client.call(together.clone())).await else { panic!() };
+    let upto: Vec<_> = answers.iter().map(|answer| answer.as_ref().ok().map(|a| a.upto)).collect();
+    assert_eq!(upto, [Some(1), None, Some(1)], "{answers:?}");
+    assert!(matches!(&answers[1], Err(Refusal::Rejected(gap)) if gap.field == "first"));
+    let foreign = within(stranger.client.call(together)).await;
+    assert!(matches!(foreign, Err(CallError::Refused(Refusal::Rejected(r))) if r.field == "machine"));
+    let query = transport::view::Query::Job { name: "twice".into(), skip: 0, limit: 2 };
+    let (_, transport::view::Body::Job(view)) = crate::harness::read(&user, None, query).await else {
+        panic!()
+    };
+    assert!(view.tasks.iter().all(|row| row.task.state == TaskState::Running));
     audited(&user).await;
     server.stop().await.unwrap();
 }
