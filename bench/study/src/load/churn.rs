@@ -2,18 +2,18 @@
 //! something to place again.
 //!
 //! No process runs and the log isn't followed: what was placed where is known from the verdicts. The reports are those of
-//! a real agent, and cost the server the same.
+//! a real agent that plays many machines, and cost the server the same.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cell_state::TaskId;
-use cell_state::admit::Answer;
 use cell_state::bounds::REPORTS_MAX;
 use cell_state::event::{Report, Seen};
 use cell_state::task::Exit;
 use tokio::time::{MissedTickBehavior, interval, sleep};
-use transport::message::Refusal;
+use transport::message::{MachineReports, Refusal};
 use transport::{Reply, Request};
 use transport_quic::{Answered, CallError, Client, Pipeline};
 
@@ -29,19 +29,32 @@ pub(super) struct Reporter {
     pipeline: Pipeline,
     incarnation: u64,
     machines: Vec<Machine>,
-    /// Requests that the server was too busy to take, by machine.
-    refused: Vec<usize>,
-    under_way: usize,
+    /// What is being put together.
+    next: Batch,
+    /// Requests under way, by number.
+    under_way: BTreeMap<u64, Batch>,
+    /// The number of the last one.
+    last: u64,
+    /// Those that the server was too busy to take.
+    refused: Vec<u64>,
     /// For each scheduler, tasks that are pending again, until they are given back.
     ended: Vec<Vec<TaskId>>,
 }
 
-/// One machine as its agent keeps it: at most one request is under way, so that reports arrive in order.
+/// One machine as its agent keeps it: what was told and isn't answered goes with one request, so that reports arrive in
+/// order.
 struct Machine {
     /// The number of its next report.
     next: u64,
-    under_way: Option<Request>,
     told: Vec<Placement>,
+}
+
+/// What several machines report in one request.
+#[derive(Default)]
+struct Batch {
+    machines: Vec<usize>,
+    reports: Vec<MachineReports>,
+    count: usize,
 }
 
 impl Reporter {
@@ -50,13 +63,15 @@ impl Reporter {
         client: &Client,
         incarnation: u64,
     ) -> Result<Reporter, LoadError> {
-        let machine = |_| Machine { next: 1, under_way: None, told: Vec::new() };
+        let machine = |_| Machine { next: 1, told: Vec::new() };
         Ok(Reporter {
             pipeline: client.pipeline().await.map_err(LoadError::call(WHAT))?,
             incarnation,
             machines: field.machines.iter().map(machine).collect(),
+            next: Batch::default(),
+            under_way: BTreeMap::new(),
+            last: 0,
             refused: Vec::new(),
-            under_way: 0,
             ended: vec![Vec::new(); field.settings.schedulers as usize],
             field,
         })
@@ -70,7 +85,7 @@ impl Reporter {
         every.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (count, mut visited) = (self.machines.len() as u64, 0);
         let mut answers = Vec::new();
-        while !self.field.board.is_over() || self.under_way > 0 {
+        while !self.field.board.is_over() || !self.under_way.is_empty() {
             tokio::select! {
                 exchanged = self.pipeline.exchange(&mut answers), if self.pipeline.unanswered() > 0 => {
                     exchanged.map_err(LoadError::call(WHAT))?;
@@ -86,6 +101,7 @@ impl Reporter {
                         self.visit((visited % count) as usize)?;
                         visited += 1;
                     }
+                    self.send()?;
                 }
             }
         }
@@ -106,7 +122,8 @@ impl Reporter {
                 }
                 self.visit(machine)?;
             }
-            if self.under_way == 0 {
+            self.send()?;
+            if self.under_way.is_empty() {
                 return Ok(());
             }
             self.pipeline.exchange(&mut answers).await.map_err(LoadError::call(WHAT))?;
@@ -119,13 +136,13 @@ impl Reporter {
     }
 
     fn has_room(&self) -> bool {
-        self.under_way < LOAD_AGENT_CALLS_MAX
+        self.under_way.len() < LOAD_AGENT_CALLS_MAX
     }
 
     /// Reports that what is placed on a machine has started and ended, unless an earlier report is unanswered.
     fn visit(&mut self, at: usize) -> Result<(), LoadError> {
         let machine = &mut self.machines[at];
-        if machine.under_way.is_some() {
+        if !machine.told.is_empty() {
             return Ok(());
         }
         {
@@ -141,23 +158,44 @@ impl Reporter {
             let seen = |seen| Report { task: p.task, epoch: p.epoch, seen };
             [seen(Seen::Started), seen(Seen::Ended(Exit::Code(0)))]
         };
-        let request = Request::Report {
+        let reports = MachineReports {
             machine: self.field.machines[at],
             incarnation: self.incarnation,
             first: machine.next,
             reports: machine.told.iter().flat_map(both).collect(),
         };
-        self.pipeline.add(at as u64 + 1, &request).map_err(LoadError::call(WHAT))?;
-        machine.under_way = Some(request);
-        self.under_way += 1;
+        if self.next.count + reports.reports.len() > REPORTS_MAX {
+            self.send()?;
+        }
+        self.next.count += reports.reports.len();
+        self.next.machines.push(at);
+        self.next.reports.push(reports);
         Ok(())
     }
 
+    /// Sends what has been put together.
+    fn send(&mut self) -> Result<(), LoadError> {
+        if !self.next.machines.is_empty() {
+            self.last += 1;
+            self.under_way.insert(self.last, std::mem::take(&mut self.next));
+            self.add(self.last)?;
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, id: u64) -> Result<(), LoadError> {
+        let Some(batch) = self.under_way.get_mut(&id) else { return Ok(()) };
+        let request = Request::Reports(std::mem::take(&mut batch.reports));
+        let added = self.pipeline.add(id, &request).map_err(LoadError::call(WHAT));
+        if let Request::Reports(reports) = request {
+            batch.reports = reports;
+        }
+        added
+    }
+
     fn send_refused(&mut self) -> Result<(), LoadError> {
-        for at in std::mem::take(&mut self.refused) {
-            if let Some(request) = &self.machines[at].under_way {
-                self.pipeline.add(at as u64 + 1, request).map_err(LoadError::call(WHAT))?;
-            }
+        for id in std::mem::take(&mut self.refused) {
+            self.add(id)?;
         }
         Ok(())
     }
@@ -165,22 +203,23 @@ impl Reporter {
     /// Takes answers that have arrived together: the tasks they are about are pending again.
     fn take(&mut self, answers: &mut Vec<Answered>) -> Result<(), LoadError> {
         for (id, answer) in answers.drain(..) {
-            let at = (id - 1) as usize;
-            match answer {
-                Ok(Reply::Done { answer: Answer::Reported { .. }, .. }) => {}
+            let answers = match answer {
+                Ok(Reply::Reported(answers)) => answers,
                 Ok(_) => return Err(LoadError::Answer(WHAT)),
                 Err(Refusal::Busy) => {
-                    self.refused.push(at);
+                    self.refused.push(id);
                     continue;
                 }
                 Err(refusal) => return Err(LoadError::call(WHAT)(CallError::Refused(refusal))),
-            }
-            let machine = &mut self.machines[at];
-            machine.under_way = None;
-            machine.next += 2 * machine.told.len() as u64;
-            self.under_way -= 1;
-            for placement in machine.told.drain(..) {
-                self.ended[placement.owner as usize].push(placement.task);
+            };
+            let batch = self.under_way.remove(&id).ok_or(LoadError::Answer(WHAT))?;
+            for (at, answer) in batch.machines.into_iter().zip(answers) {
+                answer.map_err(|refusal| LoadError::call(WHAT)(CallError::Refused(refusal)))?;
+                let machine = &mut self.machines[at];
+                machine.next += 2 * machine.told.len() as u64;
+                for placement in machine.told.drain(..) {
+                    self.ended[placement.owner as usize].push(placement.task);
+                }
             }
         }
         for (owner, tasks) in self.ended.iter_mut().enumerate() {
