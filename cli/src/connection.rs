@@ -394,5 +394,7 @@ fn odd(reply: &Reply) -> Failure {
         Reply::Spec(_) => "a spec",
         Reply::Subscribed { .. } => "a subscription",
         Reply::Noted => "a note",
+        Reply::Reported(_) => "answers to reports",
+        Reply::Stages(_) => "processor times",
     })
 }

@@ -1,6 +1,7 @@
-//! The messages between the server and an agent beside the agent's own requests: output of tasks, and heartbeats.
+//! The messages between the server and an agent: output of tasks, heartbeats, reports about several machines.
 
-use cell_state::{Epoch, TaskId};
+use cell_state::event::Report;
+use cell_state::{Epoch, MachineId, Seq, TaskId};
 use serde::{Deserialize, Serialize};
 
 /// Which piece of a task's output is wanted.
@@ -73,4 +74,26 @@ pub enum AgentReply {
 pub struct Heartbeat {
     /// Counts up from 1 in each session.
     pub number: u64,
+}
+
+/// What was seen on one machine: see [`Request::Report`](crate::message::Request::Report).
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct MachineReports {
+    /// The machine.
+    pub machine: MachineId,
+    /// Which life of the agent's records this is.
+    pub incarnation: u64,
+    /// The number of the first report.
+    pub first: u64,
+    /// What was seen.
+    pub reports: Vec<Report>,
+}
+
+/// The answer to one machine's reports.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Acknowledged {
+    /// The position that holds them.
+    pub at: Seq,
+    /// The last report in the cell.
+    pub upto: u64,
 }

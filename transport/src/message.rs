@@ -18,7 +18,10 @@ use cell_state::verdict::{Conflict, Outcome};
 use cell_state::{JobId, MachineId, Resources, Seq, Time, TxnId};
 use serde::{Deserialize, Serialize};
 
-pub use crate::agent::{AgentReply, AgentRequest, Heartbeat, LogFrom, LogPiece, LogRequest, LogStream};
+pub use crate::agent::{
+    Acknowledged, AgentReply, AgentRequest, Heartbeat, LogFrom, LogPiece, LogRequest, LogStream,
+    MachineReports,
+};
 use crate::view::{Attempt, ConflictCount, Query, SchedulerView, Telemetry, View};
 
 /// A request with its number on this stream.
@@ -175,28 +178,8 @@ pub enum Request {
     /// Report what was seen on several machines: as many `Report`s, each of which takes effect or is refused alone.
     /// Together they may hold as many reports as one.
     Reports(Vec<MachineReports>),
-}
-
-/// What was seen on one machine: see [`Request::Report`].
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct MachineReports {
-    /// The machine.
-    pub machine: MachineId,
-    /// Which life of the agent's records this is.
-    pub incarnation: u64,
-    /// The number of the first report.
-    pub first: u64,
-    /// What was seen.
-    pub reports: Vec<Report>,
-}
-
-/// The answer to one machine's reports.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct Acknowledged {
-    /// The position that holds them.
-    pub at: Seq,
-    /// The last report in the cell.
-    pub upto: u64,
+    /// What processor time the stages of the server have used.
+    Stages,
 }
 
 /// The kinds of requests that permissions tell apart.
@@ -265,7 +248,7 @@ impl Request {
     /// Its kind, for permissions and metrics.
     pub fn kind(&self) -> RequestKind {
         match self {
-            Request::Status => RequestKind::Status,
+            Request::Status | Request::Stages => RequestKind::Status,
             Request::Read { .. } => RequestKind::Read,
             Request::ListSchedulers => RequestKind::ListSchedulers,
             Request::ListAttempts { .. } => RequestKind::ListAttempts,
@@ -342,6 +325,8 @@ pub enum Reply {
     Noted,
     /// To `Reports`: an answer for each machine, in the order of the request; those that aren't refused are durable.
     Reported(Vec<Result<Acknowledged, Refusal>>),
+    /// To `Stages`.
+    Stages(StageTimes),
 }
 
 /// Why there is no reply.
@@ -398,31 +383,4 @@ pub struct ServerStatus {
     pub memory_bytes: u64,
     /// Plans that were wrong when they were made, since the start: an alarm when not zero.
     pub divergences: u64,
-    /// Processor time by stage, since the start.
-    pub stages: StageTimes,
-}
-
-/// Processor time that the stages of a server have used since its start, in microseconds.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-pub struct StageTimes {
-    /// QUIC, decoding requests and writing replies, on the thread that serves the sessions.
-    pub sessions_us: u64,
-    /// Judging, admitting and applying.
-    pub judge_us: u64,
-    /// Writing records.
-    pub encode_us: u64,
-    /// Appending to the log and flushing it.
-    pub log_us: u64,
-    /// Handing records to the subscribers.
-    pub stream_us: u64,
-    /// Answering authors.
-    pub answer_us: u64,
-    /// Applying entries to the durable state, and filling the agents' feeds.
-    pub mirror_us: u64,
-    /// The side log of attempts.
-    pub side_log_us: u64,
-    /// Hashing the state and archiving its pages.
-    pub mark_us: u64,
-    /// Checkpoints.
-    pub checkpoint_us: u64,
 }

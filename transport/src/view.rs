@@ -269,3 +269,46 @@ pub struct ConflictCount {
     /// Of these, how many the fine detection would not have called a conflict.
     pub spurious: u64,
 }
+
+/// Processor time that the stages of a server have used since its start, in microseconds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct StageTimes {
+    /// QUIC, decoding requests and writing replies, on the thread that serves the sessions.
+    pub sessions_us: u64,
+    /// Judging, admitting and applying.
+    pub judge_us: u64,
+    /// Writing records.
+    pub encode_us: u64,
+    /// Appending to the log and flushing it.
+    pub log_us: u64,
+    /// Handing records to the subscribers.
+    pub stream_us: u64,
+    /// Answering authors.
+    pub answer_us: u64,
+    /// Applying entries to the durable state, and filling the agents' feeds.
+    pub mirror_us: u64,
+    /// The side log of attempts.
+    pub side_log_us: u64,
+    /// Hashing the state and archiving its pages.
+    pub mark_us: u64,
+    /// Checkpoints.
+    pub checkpoint_us: u64,
+}
+
+impl StageTimes {
+    /// All of them with their names.
+    pub fn named(&self) -> [(&'static str, u64); 10] {
+        [
+            ("sessions", self.sessions_us),
+            ("judge", self.judge_us),
+            ("encode", self.encode_us),
+            ("log", self.log_us),
+            ("stream", self.stream_us),
+            ("answer", self.answer_us),
+            ("mirror", self.mirror_us),
+            ("side_log", self.side_log_us),
+            ("mark", self.mark_us),
+            ("checkpoint", self.checkpoint_us),
+        ]
+    }
+}

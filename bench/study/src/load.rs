@@ -123,7 +123,7 @@ pub async fn run(
     drop(load);
     tell(Progress::Limits);
     let limits = Limits::measure(settings, parties, &stretch, txn).await?;
-    let Stretch { tally, seconds, used, own_used, log_bytes, traffic } = stretch;
+    let Stretch { tally, seconds, used, by_stage, own_used, log_bytes, traffic } = stretch;
     Ok(Measured {
         counts: tally.measured,
         whole: tally.whole,
@@ -134,6 +134,7 @@ pub async fn run(
         disk_bytes: used.as_ref().map(|u| u.disk_bytes),
         flushes: used.as_ref().map(|u| u.log_writes),
         own_cpu_us: own_used.map_or(0, |u| u.cpu_us),
+        server_cpu_us_by_stage: by_stage,
         server_cpu_us_by_thread: used.map(|u| u.cpu_us_by_thread).unwrap_or_default(),
         log_bytes: log_bytes.map(|b| (b.transactions, b.others)),
         traffic,

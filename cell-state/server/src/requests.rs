@@ -26,6 +26,7 @@ pub(crate) fn dispatch(server: &Arc<Server>, connection: &Arc<Connection>, incom
     let (request, responder) = incoming.into_parts();
     match request {
         Request::Status => responder.reply(Ok(Reply::Status(status(server)))),
+        Request::Stages => responder.reply(Ok(Reply::Stages(server.stages.view()))),
         Request::Telemetry(telemetry) => {
             for session in connection.opened() {
                 server.parties.telemetry.insert(session, telemetry.clone());
@@ -146,7 +147,6 @@ fn status(server: &Server) -> ServerStatus {
         sessions: server.parties.by_role(),
         memory_bytes: memory::resident_bytes(),
         divergences: server.stats.divergences(),
-        stages: server.stages.view(),
     }
 }
 

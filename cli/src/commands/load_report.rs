@@ -109,6 +109,10 @@ fn cost_lines(m: &Measured, lines: &mut Lines) {
         let threads: Vec<String> = m.server_cpu_us_by_thread.iter().map(each).collect();
         lines.push(("server", format!("{us:.2} CPU-µs per placement: {}", threads.join(", "))));
     }
+    let stages = m.server_cpu_us_by_stage.iter().filter(|(_, us)| **us > 0);
+    let stages: Vec<String> =
+        stages.map(|(name, us)| format!("{name} {:.3}", m.per_placement(*us))).collect();
+    lines.push(("stages", stages.join(", ")));
     let own = m.per_placement(m.own_cpu_us);
     let cores = m.own_cpu_us as f64 / 1e6 / m.seconds;
     lines.push(("generator", format!("{own:.2} CPU-µs per placement, {cores:.1} cores, copies included")));
@@ -192,6 +196,9 @@ fn as_json(s: &Settings, m: &Measured) -> Value {
     let threads = m.server_cpu_us_by_thread.iter();
     let threads: serde_json::Map<String, Value> =
         threads.map(|(name, us)| (name.clone(), m.per_placement(*us).into())).collect();
+    let stages = m.server_cpu_us_by_stage.iter();
+    let stages: serde_json::Map<String, Value> =
+        stages.map(|(name, us)| ((*name).to_owned(), m.per_placement(*us).into())).collect();
     let disk = m.disk.as_ref().map(|disk| {
         json!({
             "copy_lag_flushes": m.copy_lag.percentile(99.0) as f64 / disk.flush.percentile(50.0).max(1) as f64,
@@ -218,6 +225,7 @@ fn as_json(s: &Settings, m: &Measured) -> Value {
         "whole": count_json(&m.whole),
         "seconds": m.seconds,
         "server_cpu_us_per_placement_by_thread": threads,
+        "server_cpu_us_per_placement_by_stage": stages,
         "generator_cpu_us_per_placement": m.per_placement(m.own_cpu_us),
         "log_bytes_per_placement": m.log_bytes.map(|(transactions, _)| m.per_placement(transactions)),
         "other_log_bytes_per_placement": m.log_bytes.map(|(_, others)| m.per_placement(others)),

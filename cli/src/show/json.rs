@@ -356,7 +356,7 @@ pub(crate) fn cell(at: Seq, cell: &CellView, schema: &Schema) -> Value {
 
 /// `status`.
 pub(crate) fn status(status: &ServerStatus) -> Value {
-    let (schema, stages) = (&status.config.schema, &status.stages);
+    let schema = &status.config.schema;
     let roles = transport::Role::ALL.iter().zip(&status.sessions);
     let sessions: Map<String, Value> = roles.map(|(role, n)| (role.to_string(), json!(n))).collect();
     let overcommit: Map<String, Value> =
@@ -371,18 +371,6 @@ pub(crate) fn status(status: &ServerStatus) -> Value {
         "sessions": sessions,
         "memory_bytes": status.memory_bytes,
         "divergences": status.divergences,
-        "processor_us": json!({
-            "sessions": stages.sessions_us,
-            "judge": stages.judge_us,
-            "encode": stages.encode_us,
-            "log": stages.log_us,
-            "stream": stages.stream_us,
-            "answer": stages.answer_us,
-            "mirror": stages.mirror_us,
-            "side_log": stages.side_log_us,
-            "mark": stages.mark_us,
-            "checkpoint": stages.checkpoint_us,
-        }),
         "resources": schema.named().map(|d| schema.name(d)).collect::<Vec<_>>(),
         "overcommit_percent": overcommit,
     })

@@ -17,7 +17,7 @@ use transport::view::{
 
 use crate::requests::{amounts, config, job, machine, task, telemetry, txn};
 
-pub(crate) const KINDS: [&str; 14] = [
+pub(crate) const KINDS: [&str; 15] = [
     "Status",
     "View",
     "Schedulers",
@@ -32,6 +32,7 @@ pub(crate) const KINDS: [&str; 14] = [
     "Subscribed",
     "Noted",
     "Reported",
+    "Stages",
 ];
 
 pub(crate) const REFUSAL_KINDS: [&str; 6] =
@@ -54,6 +55,7 @@ pub(crate) fn kind(reply: &Reply) -> &'static str {
         Reply::Subscribed { .. } => "Subscribed",
         Reply::Noted => "Noted",
         Reply::Reported(_) => "Reported",
+        Reply::Stages(_) => "Stages",
     }
 }
 
@@ -224,18 +226,6 @@ fn status() -> ServerStatus {
         sessions: vec![0, 2, 3, 1, 0, 0],
         memory_bytes: 80 << 20,
         divergences: 0,
-        stages: StageTimes {
-            sessions_us: 1_000,
-            judge_us: 2_000,
-            encode_us: 300,
-            log_us: 400,
-            stream_us: 50,
-            answer_us: 600,
-            mirror_us: 700,
-            side_log_us: 8,
-            mark_us: 90,
-            checkpoint_us: 70_000,
-        },
     }
 }
 
@@ -300,6 +290,21 @@ pub(crate) fn all() -> Vec<(&'static str, Reply)> {
         ("Subscribed", Reply::Subscribed { subscription: 2 }),
         ("Noted", Reply::Noted),
         ("Reported", Reply::Reported(vec![Ok(Acknowledged { at: Seq(77), upto: 12 }), Err(Refusal::Busy)])),
+        (
+            "Stages",
+            Reply::Stages(StageTimes {
+                sessions_us: 1_000,
+                judge_us: 2_000,
+                encode_us: 300,
+                log_us: 400,
+                stream_us: 50,
+                answer_us: 600,
+                mirror_us: 700,
+                side_log_us: 8,
+                mark_us: 90,
+                checkpoint_us: 70_000,
+            }),
+        ),
     ]
 }
 

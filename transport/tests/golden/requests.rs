@@ -196,6 +196,7 @@ pub(crate) fn all() -> Vec<(&'static str, Request)> {
         ("Commit", Request::Commit(transaction())),
         ("Telemetry", Request::Telemetry(telemetry())),
         ("RegisterMachine", Request::RegisterMachine { spec: machine(), incarnation: 77 }),
+        ("Stages", Request::Stages),
         (
             "Reports",
             Request::Reports(vec![

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::task::{JoinHandle, JoinSet};
+use transport::message::StageTimes;
+use transport::{Reply, Request};
 use transport_quic::Traffic;
 
 use super::board::Phase;
@@ -24,6 +26,7 @@ pub(super) struct Stretch {
     pub(super) tally: Tally,
     pub(super) seconds: f64,
     pub(super) used: Option<Used>,
+    pub(super) by_stage: BTreeMap<&'static str, u64>,
     pub(super) own_used: Option<Used>,
     pub(super) log_bytes: Option<LogBytes>,
     pub(super) traffic: BTreeMap<Party, Traffic>,
@@ -33,6 +36,7 @@ pub(super) struct Stretch {
 struct Look {
     at: Instant,
     used: Option<Used>,
+    stages: StageTimes,
     own_used: Option<Used>,
     log_bytes: Option<LogBytes>,
     traffic: BTreeMap<Party, Traffic>,
@@ -62,11 +66,11 @@ impl Load {
         let mut working = self.start(parties).await?;
         let started = Instant::now();
         self.pass(started, settings.warm_up, &mut working, tell).await?;
-        let before = self.look(parties);
+        let before = self.look(parties).await?;
         self.field.board.enter(Phase::Measured);
         self.pass(started, settings.warm_up + settings.duration, &mut working, tell).await?;
         self.field.board.enter(Phase::Over);
-        let mut stretch = self.look(parties).since(before);
+        let mut stretch = self.look(parties).await?.since(before);
         let end = async {
             while let Some(ended) = working.proposers.join_next().await {
                 working.tally.merge(&ended??);
@@ -127,14 +131,20 @@ impl Load {
         Ok(())
     }
 
-    fn look(&self, parties: &Parties) -> Look {
-        Look {
+    async fn look(&self, parties: &Parties) -> Result<Look, LoadError> {
+        const WHAT: &str = "asking what the server's stages have used";
+        let stages = match self.machines.client.call(Request::Stages).await.map_err(LoadError::call(WHAT))? {
+            Reply::Stages(stages) => stages,
+            _ => return Err(LoadError::Answer(WHAT)),
+        };
+        Ok(Look {
+            stages,
             used: parties.process.as_ref().and_then(|(pid, _)| Used::of(*pid)),
             own_used: Used::of(std::process::id()),
             log_bytes: self.copies.log_bytes(),
             traffic: self.field.wires.traffic(),
             at: Instant::now(),
-        }
+        })
     }
 }
 
@@ -146,6 +156,13 @@ impl Look {
             tally: Tally::default(),
             seconds: self.at.duration_since(before.at).as_secs_f64(),
             used: self.used.zip(before.used).map(|(now, then)| now.since(&then)),
+            by_stage: self
+                .stages
+                .named()
+                .into_iter()
+                .zip(before.stages.named())
+                .map(|((name, now), (_, then))| (name, now.saturating_sub(then)))
+                .collect(),
             own_used: self.own_used.zip(before.own_used).map(|(now, then)| now.since(&then)),
             log_bytes: self.log_bytes.zip(before.log_bytes).map(|(now, then)| LogBytes {
                 transactions: now.transactions - then.transactions,

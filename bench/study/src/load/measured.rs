@@ -25,6 +25,8 @@ pub struct Measured {
     pub server_cpu_us: Option<u64>,
     /// The same by thread.
     pub server_cpu_us_by_thread: BTreeMap<String, u64>,
+    /// The same by stage of its pipeline, as the server itself counts.
+    pub server_cpu_us_by_stage: BTreeMap<&'static str, u64>,
     /// Microseconds of processor time of this process: proposers, machines and copies.
     pub own_cpu_us: u64,
     /// Bytes of log records of transactions, and of everything else.
