@@ -22,7 +22,7 @@ pub use crate::agent::{
     Acknowledged, AgentReply, AgentRequest, Heartbeat, LogFrom, LogPiece, LogRequest, LogStream,
     MachineReports,
 };
-use crate::view::{Attempt, ConflictCount, Query, SchedulerView, Telemetry, View};
+use crate::view::{Attempt, ConflictCount, Query, SchedulerView, StageTimes, Telemetry, View};
 
 /// A request with its number on this stream.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]

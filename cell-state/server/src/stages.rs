@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
-use transport::message::StageTimes;
+use transport::view::StageTimes;
 
 /// One transaction in so many is looked at closely.
 const SAMPLE_ONE_IN: u32 = 32;

@@ -9,10 +9,10 @@ use cell_state::task::{Exit, StopReason, Task, TaskState};
 use cell_state::transaction::{Atomicity, Detection};
 use cell_state::verdict::{Conflict, ConflictKind, Outcome, Placed, PlacedExtra, Winner};
 use cell_state::{Dimension, JobId, MachineId, Seq, SessionId, Time};
-use transport::message::{Acknowledged, AgentReply, LogPiece, Refusal, Reply, ServerStatus, StageTimes};
+use transport::message::{Acknowledged, AgentReply, LogPiece, Refusal, Reply, ServerStatus};
 use transport::view::{
-    Attempt, Body, CellView, ConflictCount, JobRow, JobView, MachineRow, MachineView, SchedulerView, TaskRow,
-    View,
+    Attempt, Body, CellView, ConflictCount, JobRow, JobView, MachineRow, MachineView, SchedulerView,
+    StageTimes, TaskRow, View,
 };
 
 use crate::requests::{amounts, config, job, machine, task, telemetry, txn};

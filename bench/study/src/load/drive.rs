@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::task::{JoinHandle, JoinSet};
-use transport::message::StageTimes;
+use transport::view::StageTimes;
 use transport::{Reply, Request};
 use transport_quic::Traffic;
 
