@@ -6,6 +6,8 @@
 //!      4    n  the message, encoded by `cell_state::codec`
 //! ```
 
+use std::sync::Arc;
+
 use cell_state::Seq;
 use cell_state::codec::{self, DecodeError};
 use serde::Serialize;
@@ -44,7 +46,7 @@ pub fn frame<T: Serialize + ?Sized>(message: &T, out: &mut Vec<u8>) {
 /// them so in its log.
 pub fn frame_verdicts(id: u64, at: Seq, encoded: &[u8], out: &mut Vec<u8>) {
     let start = out.len();
-    let empty = Reply::Verdicts { at, outcomes: Vec::new(), failed_assertion: None };
+    let empty = Reply::Verdicts { at, outcomes: Arc::default(), failed_assertion: None };
     frame(&ReplyFrame { id, reply: Ok(empty) }, out);
     // No outcomes and no assertion are one byte each, and the last ones.
     out.truncate(out.len() - 2);

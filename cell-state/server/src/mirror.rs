@@ -104,17 +104,14 @@ impl Mirror {
     /// Hashes the state and brings the archive up to date. Costs what changed since the last time. Only publish calls
     /// this.
     pub(crate) fn mark(&self) -> (Seq, StateHash) {
-        let (seq, hash, changed) = {
+        let (seq, (hash, pages)) = {
             let mut cell = self.cell.write();
-            let hash = cell.hash();
-            (cell.seq(), hash, cell.take_changed())
+            (cell.seq(), cell.take_pages())
         };
-        let cell = self.cell.read();
-        let pages: Vec<_> = changed.iter().map(|key| (*key, cell.encode_page(key))).collect();
-        drop(cell);
         let mut archive = self.archive.lock();
         // Copied only while somebody still sends the older one, and then a page is a reference.
         let kept = Arc::make_mut(&mut archive.snapshot.pages);
+        let changed: Vec<PageKey> = pages.iter().map(|(key, _)| *key).collect();
         for (key, bytes) in pages {
             match bytes {
                 Some(bytes) => kept.insert(key, bytes.into()),

@@ -93,7 +93,7 @@ mod tests {
             else {
                 panic!()
             };
-            let reply = Reply::Verdicts { at, outcomes: outcomes.to_vec(), failed_assertion };
+            let reply = Reply::Verdicts { at, outcomes, failed_assertion };
             let mut expected = Vec::new();
             frame(&ReplyFrame { id: 9, reply: Ok(reply) }, &mut expected);
             assert_eq!(told, expected, "transaction {index}");
