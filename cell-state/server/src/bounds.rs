@@ -137,7 +137,10 @@ pub const SEGMENT_BYTES: u64 = 64 << 20;
 pub const SEGMENT_INDEX_STRIDE: u64 = 64 << 10;
 
 /// Bytes read at a time while the log is replayed.
-pub const REPLAY_BYTES: usize = 4 << 20;
+pub const REPLAY_BYTES: usize = 1 << 20;
+
+/// Pieces of the log decoded ahead of being applied; each takes a few MiB decoded.
+pub const REPLAY_AHEAD: usize = 4;
 
 /// Bytes of a sled segment. Anything larger than a quarter of it goes to a file of its own, which doesn't survive a
 /// power cut; and sled puts a dozen neighbouring values together before it splits them.

@@ -15,10 +15,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cell_state::codec::DecodeError;
+use cell_state::event::Event;
 use cell_state::record::RecordError;
 use cell_state::{Cell, Seq};
+use crossbeam::channel::{self, Sender};
 
-use crate::bounds::REPLAY_BYTES;
+use crate::bounds::{REPLAY_AHEAD, REPLAY_BYTES};
 use crate::checkpoint::{CheckpointError, CheckpointReader, Checkpoints, DatabaseError, NAMES, SetAside};
 use crate::data_dir::{DataDir, DataDirError};
 use crate::log::disk::RealDisk;
@@ -196,23 +198,52 @@ pub fn recover_with(data: DataDir, options: Options) -> Result<Recovered, Recove
     Ok(Recovered { data, cell, log, checkpoints, report })
 }
 
-/// Applies the entries after the cell's position, up to and including `upto`.
+/// Applies the entries after the cell's position, up to and including `upto`. Reading and decoding run ahead on a thread
+/// of their own, for they take about as long as applying.
 ///
 /// # Errors
 /// See [`ReplayError`].
 pub fn replay(cell: &mut Cell, log: &LogReader, upto: Seq) -> Result<(), ReplayError> {
-    while cell.seq() < upto {
-        let piece = log.read(cell.seq().next(), REPLAY_BYTES)?;
-        for record in piece.records() {
-            let record = record.map_err(|source| ReplayError::Record { after: cell.seq(), source })?;
-            if record.seq > upto {
-                return Ok(());
+    let from = cell.seq().next();
+    std::thread::scope(|scope| {
+        let (sender, batches) = channel::bounded(REPLAY_AHEAD);
+        scope.spawn(move || read_ahead(log, from, upto, &sender));
+        for batch in batches {
+            for (seq, event) in batch? {
+                cell.apply(seq, &event);
             }
-            let event = record.event().map_err(|source| ReplayError::Event { seq: record.seq, source })?;
-            cell.apply(record.seq, &event);
         }
+        Ok(())
+    })
+}
+
+type Batch = Result<Vec<(Seq, Event)>, ReplayError>;
+
+/// Sends entries until `upto`, the first error, or until nobody takes them.
+fn read_ahead(log: &LogReader, from: Seq, upto: Seq, batches: &Sender<Batch>) {
+    let mut next = from;
+    while next <= upto {
+        let batch = read_batch(log, next, upto);
+        let last = batch.as_ref().ok().and_then(|entries| entries.last()).map(|(seq, _)| *seq);
+        let taken = batches.send(batch);
+        let (Ok(()), Some(last)) = (taken, last) else { return };
+        next = last.next();
     }
-    Ok(())
+}
+
+fn read_batch(log: &LogReader, from: Seq, upto: Seq) -> Batch {
+    let piece = log.read(from, REPLAY_BYTES)?;
+    let mut entries: Vec<(Seq, Event)> = Vec::new();
+    for record in piece.records() {
+        let after = entries.last().map_or(Seq(from.0 - 1), |(seq, _)| *seq);
+        let record = record.map_err(|source| ReplayError::Record { after, source })?;
+        if record.seq > upto {
+            break;
+        }
+        let event = record.event().map_err(|source| ReplayError::Event { seq: record.seq, source })?;
+        entries.push((record.seq, event));
+    }
+    Ok(entries)
 }
 
 /// Reads the state as it was at earlier positions, while the server runs. Cheap to clone.
