@@ -196,14 +196,6 @@ pub(crate) fn all() -> Vec<(&'static str, Request)> {
         ("Commit", Request::Commit(transaction())),
         ("Telemetry", Request::Telemetry(telemetry())),
         ("RegisterMachine", Request::RegisterMachine { spec: machine(), incarnation: 77 }),
-        ("Stages", Request::Stages),
-        (
-            "Reports",
-            Request::Reports(vec![
-                MachineReports { machine: MachineId(1), incarnation: 77, first: 5, reports: reports() },
-                MachineReports { machine: MachineId(300), incarnation: 78, first: 1, reports: Vec::new() },
-            ]),
-        ),
         ("Report", Request::Report { machine: MachineId(1), incarnation: 77, first: 5, reports: reports() }),
         ("GetSpec", Request::GetSpec { job: JobId(4), version: 2 }),
         ("SubmitJob", Request::SubmitJob(job())),
@@ -219,6 +211,14 @@ pub(crate) fn all() -> Vec<(&'static str, Request)> {
         ("Subscribe.full", Request::Subscribe { scope: Scope::Full, after: Some(Seq(1_000_000)) }),
         ("Subscribe.jobs", Request::Subscribe { scope: jobs, after: None }),
         ("Subscribe.machines", machines_follow),
+        ("Stages", Request::Stages),
+        (
+            "Reports",
+            Request::Reports(vec![
+                MachineReports { machine: MachineId(1), incarnation: 77, first: 5, reports: reports() },
+                MachineReports { machine: MachineId(300), incarnation: 78, first: 1, reports: Vec::new() },
+            ]),
+        ),
     ]
 }
 
