@@ -69,9 +69,9 @@ pub const SNAPSHOT_SEND_BYTES: usize = 256 << 10;
 /// and in each copy.
 pub const MARK_REST: u32 = 200;
 
-/// The longest that it waits: what a new subscriber has to read from the log after its snapshot, and a restart after its
-/// checkpoint, grows with it.
-pub const MARK_REST_MAX: Duration = Duration::from_secs(20);
+/// The longest that it waits, as a multiple of the shortest: what a new subscriber has to read from the log after its
+/// snapshot, and a restart after its checkpoint, grows with it.
+pub const MARK_STRETCH_MAX: u32 = 20;
 
 /// How often a silent machine subscription is told how far the log is, so that it can resume from there.
 pub const FEED_MARK_EVERY: Duration = Duration::from_secs(30);

@@ -17,7 +17,7 @@ use crossbeam::channel::{Receiver, RecvTimeoutError};
 use transport::message::{Refusal, Reply};
 
 use crate::attempts::Attempts;
-use crate::bounds::{MARK_REST, MARK_REST_MAX, WAKE_AT_ONCE, WAKE_REST, WAKE_REST_MAX};
+use crate::bounds::{MARK_REST, MARK_STRETCH_MAX, WAKE_AT_ONCE, WAKE_REST, WAKE_REST_MAX};
 use crate::feeds::Feeds;
 use crate::group::{Durable, Entry, Outcomes, Pending};
 use crate::intake::AnswerTo;
@@ -174,7 +174,7 @@ impl Marks {
 
     fn marked(&mut self, at: Seq, took: Duration) {
         (self.at, self.then) = (at, Instant::now());
-        self.rest = (took * MARK_REST).min(MARK_REST_MAX).max(self.every);
+        self.rest = (took * MARK_REST).clamp(self.every, self.every * MARK_STRETCH_MAX);
     }
 }
 
@@ -230,10 +230,13 @@ mod tests {
     fn dear_marks_are_rare_and_none_is_made_of_nothing() {
         let mut marks = Marks::new(Seq(5), Duration::ZERO);
         assert!(!marks.is_due(Seq(5)) && marks.is_due(Seq(6)));
-        marks.marked(Seq(6), Duration::from_secs(3_600));
-        assert_eq!(marks.rest, MARK_REST_MAX);
-        assert!(!marks.is_due(Seq(7)));
-        marks.marked(Seq(7), Duration::ZERO);
-        assert!(marks.is_due(Seq(8)) && !marks.is_due(Seq(7)));
+        marks.every = Duration::from_secs(60);
+        marks.marked(Seq(6), Duration::ZERO);
+        assert_eq!(marks.rest, marks.every);
+        marks.marked(Seq(7), Duration::from_secs(1));
+        assert_eq!(marks.rest, Duration::from_secs(200));
+        marks.marked(Seq(8), Duration::from_secs(3_600));
+        assert_eq!(marks.rest, marks.every * MARK_STRETCH_MAX);
+        assert!(!marks.is_due(Seq(9)));
     }
 }
