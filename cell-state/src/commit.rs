@@ -6,6 +6,7 @@
 mod check;
 mod trial;
 
+use std::hint::black_box;
 use std::sync::Arc;
 
 use crate::admit::{Rejection, RejectionCode};
@@ -14,7 +15,7 @@ use crate::cell::Cell;
 use crate::event::Committed;
 use crate::ids::{Seq, Time};
 use crate::overlay::Overlay;
-use crate::transaction::{Atomicity, Transaction};
+use crate::transaction::{Atomicity, Op, Transaction};
 use crate::verdict::{Conflict, Outcome};
 
 use trial::Trial;
@@ -76,6 +77,7 @@ impl Judge {
             return Err(Rejection::new(RejectionCode::Forgotten, "id.number", problem));
         }
         check::check(cell, txn, &session.scheduler)?;
+        fetch(cell, txn);
         self.overlay.clear();
         self.outcomes.clear();
         let mut trial = Trial { cell, txn, overlay: &mut self.overlay, fell_back: false };
@@ -95,6 +97,20 @@ impl Judge {
             failed_assertion: failed_assertion.map(Box::new),
         }))
     }
+}
+
+/// Reads what the ops are about before the first of them is judged. In a large cell each read waits for memory; here
+/// none depends on another, so they wait together.
+fn fetch(cell: &Cell, txn: &Transaction) {
+    let read = |op: &Op| match op {
+        Op::Place { task, machines, .. } => {
+            let machine = machines.first().and_then(|id| cell.machine(*id));
+            let held = machine.map_or(0, |m| m.load.used.0[0] ^ m.version.0 ^ m.limit.0[0]);
+            held ^ cell.job(task.job).and_then(|job| job.record(*task)).map_or(0, |t| u64::from(t.epoch()))
+        }
+        Op::Evict { .. } | Op::Stop { .. } | Op::Resize { .. } => 0,
+    };
+    black_box(txn.ops.iter().map(read).fold(0, |sum, read| sum ^ read));
 }
 
 /// Settles a transaction that is lost as a whole: what would have been accepted is aborted.
