@@ -3,6 +3,7 @@
 pub mod agent;
 pub mod bounds;
 pub mod frame;
+pub mod hot;
 pub mod message;
 pub mod records;
 pub mod role;

@@ -20,8 +20,8 @@ pub(crate) async fn accept(server: Arc<Server>, listener: Arc<Listener>) {
 async fn serve(server: Arc<Server>, session: Session) {
     let connection = Connection::enter(session, &server.parties);
     let heartbeats = tokio::spawn(heartbeats(Arc::clone(&connection)));
-    while let Some(incoming) = connection.session.next_request().await {
-        requests::dispatch(&server, &connection, incoming);
+    while let Some(batch) = connection.session.next_requests().await {
+        batch.into_iter().for_each(|incoming| requests::dispatch(&server, &connection, incoming));
     }
     let reason = connection.session.closed().await;
     tracing::debug!(reason, "session over");

@@ -14,7 +14,7 @@ use cell_state::{JobId, MachineId, Seq, SessionId, TaskId, TxnId};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use transport::{Reply, Request, Role};
-use transport_quic::{Authority, Client, Credentials, Listener, Session};
+use transport_quic::{Authority, Client, Credentials, Incoming, Listener, Session};
 
 const OPS: u32 = 10;
 const CONNECTIONS: u32 = 4;
@@ -30,14 +30,13 @@ fn main() {
     // Cargo passes flags of its own.
     let seconds = std::env::args().filter_map(|arg| arg.parse().ok()).next().unwrap_or(3);
     let during = Duration::from_secs(seconds);
-    println!("{:>9} {:>9} {:>12} {:>14} {:>14} {:>10}", "way", "in flight", "per second", "server CPU", "client CPU", "bytes");
-    for (way, in_flight) in [
-        (Way::Call, 32),
-        (Way::Pipeline, 1),
-        (Way::Pipeline, 32),
-        (Way::Pipeline, 64),
-        (Way::Pipeline, 256),
-    ] {
+    println!(
+        "{:>9} {:>9} {:>12} {:>14} {:>14} {:>10}",
+        "way", "in flight", "per second", "server CPU", "client CPU", "bytes"
+    );
+    for (way, in_flight) in
+        [(Way::Call, 32), (Way::Pipeline, 1), (Way::Pipeline, 32), (Way::Pipeline, 64), (Way::Pipeline, 256)]
+    {
         measure(way, in_flight, during);
     }
 }
@@ -95,7 +94,7 @@ fn measure(way: Way, in_flight: u32, during: Duration) {
     });
     let client_us = own_cpu_us();
     // The server may have stopped by itself.
-    drop(stop.send(()));
+    let _ = stop.send(());
     let server_us = server.join().expect("no server panics");
     let each = |us: f64| format!("{:.2} µs", us / answered as f64);
     let name = format!("{way:?}");
@@ -103,7 +102,11 @@ fn measure(way: Way, in_flight: u32, during: Duration) {
     let share = bytes as f64 / answered as f64;
     CLIENT_US.with(|spent| {
         let mine = client_us - spent.replace(client_us);
-        println!("{name:>9} {in_flight:>9} {rate:>12.0} {:>14} {:>14} {share:>10.1}", each(server_us), each(mine));
+        println!(
+            "{name:>9} {in_flight:>9} {rate:>12.0} {:>14} {:>14} {share:>10.1}",
+            each(server_us),
+            each(mine)
+        );
     });
 }
 
@@ -141,17 +144,18 @@ async fn call(client: Client, until: Instant) -> u64 {
 }
 
 async fn answer(session: Session) {
-    while let Some(incoming) = session.next_request().await {
-        let (request, responder) = incoming.into_parts();
-        let Request::Commit(txn) = request else { continue };
-        responder.reply(Ok(verdicts(&txn)));
+    while let Some(batch) = session.next_requests().await {
+        for (request, responder) in batch.into_iter().map(Incoming::into_parts) {
+            let Request::Commit(txn) = request else { continue };
+            responder.reply(Ok(verdicts(&txn)));
+        }
     }
 }
 
 fn request() -> Request {
     let place = |index: u32| Op::Place {
         task: TaskId { job: JobId(1), group: 0, index: 1_000 + index },
-        machines: vec![MachineId(index * 977 % 10_000)],
+        machines: MachineId(index * 977 % 10_000).into(),
         preempt: Vec::new(),
     };
     Request::Commit(Transaction {

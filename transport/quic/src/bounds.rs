@@ -61,11 +61,15 @@ pub const SEND_WINDOW_BYTES: u64 = 4 << 20;
 /// Bytes of heartbeats not yet read or sent; older ones are dropped for newer ones.
 pub const HEARTBEAT_BUFFER_BYTES: usize = 16 << 10;
 
-/// Bytes taken from a request stream at a time. A frame of a few bytes may be refused with a longer reply, so this
-/// also bounds how far the replies can grow before the sender has to read some.
+/// Bytes taken from a stream at a time where few arrive.
 pub const READ_BYTES: usize = 64 << 10;
 
-/// Pieces of a subscription taken at a time, each one packet's worth, and handed out together.
+/// Pieces of a request stream the server takes at a time, each at most one packet's worth: 100 KiB in all. A frame of a
+/// few bytes may be refused with a longer reply, so this also bounds how far the replies can grow before the sender has
+/// to read some.
+pub const REQUEST_PIECES: usize = 16;
+
+/// Pieces of a subscription or of replies taken at a time, each one packet's worth, and handed out together.
 pub const READ_PIECES: usize = 64;
 
 /// Bytes of replies that a session may leave unread before its next requests wait.

@@ -4,14 +4,13 @@
 //! the work: what was added goes out as one piece, and all answers that have arrived come back at once.
 
 use bytes::Bytes;
-use cell_state::codec;
 use quinn::{RecvStream, SendStream};
-use transport::FrameBuffer;
 use transport::bounds::{FRAME_BYTES_MAX, REQUESTS_IN_FLIGHT_MAX};
 use transport::frame::{PREFIX_BYTES, frame};
 use transport::message::{Refusal, Reply, ReplyFrame, Request, RequestFrameRef};
+use transport::{FrameBuffer, hot};
 
-use crate::bounds::READ_BYTES;
+use crate::bounds::READ_PIECES;
 use crate::client::{CallError, Client};
 use crate::closing::{BAD_FRAME, why_or};
 
@@ -27,6 +26,7 @@ pub struct Pipeline {
     unwritten: Vec<u8>,
     /// Framed requests on their way out.
     writing: Bytes,
+    pieces: Vec<Bytes>,
     buffer: FrameBuffer,
     unanswered: usize,
 }
@@ -48,6 +48,7 @@ impl Pipeline {
             receive,
             unwritten: Vec::new(),
             writing: Bytes::new(),
+            pieces: vec![Bytes::new(); READ_PIECES],
             buffer: FrameBuffer::default(),
             unanswered: 0,
         }
@@ -99,9 +100,11 @@ impl Pipeline {
                 written = self.send.write_chunks(writing), if !writing[0].is_empty() => {
                     written.map_err(|error| self.lost(&error.to_string()))?;
                 }
-                read = self.receive.read_chunk(READ_BYTES, true) => {
+                read = self.receive.read_chunks(&mut self.pieces) => {
                     match read {
-                        Ok(Some(chunk)) => self.buffer.push(&chunk.bytes),
+                        Ok(Some(n)) => {
+                            self.pieces[..n].iter_mut().for_each(|p| self.buffer.push(&std::mem::take(p)));
+                        }
                         Ok(None) => return Err(self.lost("the server ended the request stream")),
                         Err(error) => return Err(self.lost(&error.to_string())),
                     }
@@ -119,7 +122,7 @@ impl Pipeline {
         let problem = loop {
             match self.buffer.next_message() {
                 Ok(None) => break None,
-                Ok(Some(message)) => match codec::decode(message) {
+                Ok(Some(message)) => match hot::reply(message) {
                     Ok(ReplyFrame { id: 0, reply }) => {
                         let why = reply.err().map_or_else(String::new, |refusal| refusal.to_string());
                         break Some(format!("the server gave up the request stream: {why}"));

@@ -8,14 +8,13 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
-use cell_state::codec;
 use quinn::{Connection, RecvStream, SendStream};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
 use tracing::Instrument;
-use transport::FrameBuffer;
 use transport::bounds::{FRAME_BYTES_MAX, REQUESTS_IN_FLIGHT_MAX};
 use transport::frame::{PREFIX_BYTES, frame};
 use transport::message::{Refusal, Reply, ReplyFrame, Request, RequestFrame};
+use transport::{FrameBuffer, hot};
 
 use crate::bounds::READ_BYTES;
 use crate::client::CallError;
@@ -163,7 +162,7 @@ async fn read(
             }
         }
         loop {
-            let reply = match buffer.next_message().map(|message| message.map(codec::decode::<ReplyFrame>)) {
+            let reply = match buffer.next_message().map(|message| message.map(hot::reply)) {
                 Ok(None) => break,
                 Ok(Some(Ok(reply))) => reply,
                 Ok(Some(Err(error))) => return unreadable(&channel, &mut stream, &error.to_string()),

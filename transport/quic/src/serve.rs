@@ -5,14 +5,14 @@
 
 use std::sync::Arc;
 
-use cell_state::codec;
+use bytes::Bytes;
 use quinn::{Connection, RecvStream};
 use tokio::sync::mpsc;
 use tracing::Instrument;
 use transport::message::{Refusal, Request, RequestFrame};
-use transport::{FrameBuffer, Identity};
+use transport::{FrameBuffer, Identity, hot};
 
-use crate::bounds::READ_BYTES;
+use crate::bounds::REQUEST_PIECES;
 use crate::closing::BAD_FRAME;
 use crate::replies::{self, Load, Replies, Responder};
 
@@ -32,7 +32,11 @@ impl Incoming {
 }
 
 /// Serves every request stream of a connection until it ends.
-pub(crate) async fn streams(connection: Connection, identity: Arc<Identity>, taker: mpsc::Sender<Incoming>) {
+pub(crate) async fn streams(
+    connection: Connection,
+    identity: Arc<Identity>,
+    taker: mpsc::Sender<Vec<Incoming>>,
+) {
     let load = Arc::new(Load::default());
     // QUIC itself bounds the streams that are open at a time.
     while let Ok((send, receive)) = connection.accept_bi().await {
@@ -53,16 +57,17 @@ struct Desk {
     identity: Arc<Identity>,
     load: Arc<Load>,
     replies: Arc<Replies>,
-    taker: mpsc::Sender<Incoming>,
+    taker: mpsc::Sender<Vec<Incoming>>,
 }
 
 impl Desk {
     async fn read(self, mut stream: RecvStream) {
         let mut buffer = FrameBuffer::default();
+        let mut pieces = vec![Bytes::new(); REQUEST_PIECES];
         loop {
             self.load.room().await;
-            match stream.read_chunk(READ_BYTES, true).await {
-                Ok(Some(chunk)) => buffer.push(&chunk.bytes),
+            match stream.read_chunks(&mut pieces).await {
+                Ok(Some(n)) => pieces[..n].iter_mut().for_each(|p| buffer.push(&std::mem::take(p))),
                 Ok(None) => {
                     if buffer.pending() > 0 {
                         self.malformed(
@@ -83,29 +88,25 @@ impl Desk {
         self.replies.complete();
     }
 
-    /// Takes every whole frame; false when the stream is of no further use.
+    /// Takes every whole frame and hands the requests over together; false when the stream is of no further use.
     async fn take_all(&self, buffer: &mut FrameBuffer) -> bool {
-        loop {
+        let mut taken = Vec::new();
+        let is_sound = loop {
             match buffer.next_message() {
-                Ok(None) => return true,
-                Ok(Some(message)) => {
-                    if let Some(incoming) = self.admit(message)
-                        && self.taker.send(incoming).await.is_err()
-                    {
-                        return false;
-                    }
-                }
+                Ok(None) => break true,
+                Ok(Some(message)) => taken.extend(self.admit(message)),
                 Err(error) => {
                     self.malformed(0, error.to_string());
-                    return false;
+                    break false;
                 }
             }
-        }
+        };
+        (taken.is_empty() || self.taker.send(taken).await.is_ok()) && is_sound
     }
 
     /// The request in a message, or `None` when it has been refused.
     fn admit(&self, message: &[u8]) -> Option<Incoming> {
-        let RequestFrame { id, request } = match codec::decode(message) {
+        let RequestFrame { id, request } = match hot::request(message) {
             Ok(frame) => frame,
             Err(error) => {
                 self.malformed(RequestFrame::id_of(message).unwrap_or(0), error.to_string());

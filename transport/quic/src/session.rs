@@ -1,5 +1,6 @@
 //! A session: one authenticated connection, as the server sees it.
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -42,9 +43,16 @@ struct Inner {
     connection: Connection,
     identity: Arc<Identity>,
     id: u64,
-    requests: Mutex<mpsc::Receiver<Incoming>>,
+    requests: Mutex<Requests>,
     subscriptions: Arc<Semaphore>,
     agent_requests: Arc<Semaphore>,
+}
+
+/// Requests on their way from the streams to whoever takes them.
+struct Requests {
+    batches: mpsc::Receiver<Vec<Incoming>>,
+    /// Those of the batch that is being handed out one by one.
+    next: VecDeque<Incoming>,
 }
 
 impl Drop for Inner {
@@ -65,7 +73,8 @@ impl Session {
         let identity = Arc::new(identity);
         let span =
             tracing::info_span!("session", id, party = %identity, remote = %connection.remote_address());
-        let (taker, requests) = mpsc::channel(REQUESTS_IN_FLIGHT_MAX);
+        // Each holds at least one request, and of those no more than the bound are unanswered.
+        let (taker, batches) = mpsc::channel(REQUESTS_IN_FLIGHT_MAX);
         tokio::spawn(serve::streams(connection.clone(), identity.clone(), taker).instrument(span.clone()));
         tokio::spawn(log_end(connection.clone()).instrument(span));
         Session {
@@ -73,7 +82,7 @@ impl Session {
                 connection,
                 identity,
                 id,
-                requests: Mutex::new(requests),
+                requests: Mutex::new(Requests { batches, next: VecDeque::new() }),
                 subscriptions: Arc::new(Semaphore::new(SUBSCRIPTIONS_MAX as usize)),
                 agent_requests: Arc::new(Semaphore::new(AGENT_REQUESTS_MAX as usize)),
             }),
@@ -98,7 +107,23 @@ impl Session {
     /// The next request that this party may make; `None` when the connection has ended. No request is lost when the
     /// future is dropped.
     pub async fn next_request(&self) -> Option<Incoming> {
-        self.inner.requests.lock().await.recv().await
+        let mut requests = self.inner.requests.lock().await;
+        loop {
+            if let Some(incoming) = requests.next.pop_front() {
+                return Some(incoming);
+            }
+            requests.next = requests.batches.recv().await?.into();
+        }
+    }
+
+    /// The next requests, as many as arrived together: for a server that has much to do. Otherwise as
+    /// [`Session::next_request`].
+    pub async fn next_requests(&self) -> Option<Vec<Incoming>> {
+        let mut requests = self.inner.requests.lock().await;
+        if !requests.next.is_empty() {
+            return Some(std::mem::take(&mut requests.next).into());
+        }
+        requests.batches.recv().await
     }
 
     /// Opens the stream of a subscription. Its number, which the reply to the request names, is the caller's choice; no

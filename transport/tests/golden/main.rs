@@ -2,6 +2,7 @@
 //! A change of those bytes is a change of the protocol and needs another number in `transport::ALPN`. After such a
 //! change, or for a new message, `UPDATE_GOLDEN=1 cargo test -p transport` writes the file anew.
 
+mod hot;
 mod replies;
 mod requests;
 
@@ -170,5 +171,30 @@ proptest! {
         frame(&sent, &mut bytes);
         let (read, used) = unframe::<RequestFrame>(&bytes).unwrap().unwrap();
         prop_assert_eq!((read, used), (sent, bytes.len()));
+    }
+}
+
+proptest! {
+    /// What is decoded by hand is what the codec decodes, and what the codec refuses is refused: for whole messages, for
+    /// messages with a changed byte, and for messages that are cut short.
+    #[test]
+    fn messages_decoded_by_hand_mean_what_the_codec_says(
+        places in prop::collection::vec((any::<u32>(), any::<u16>(), any::<u32>(), 0usize..18, any::<u32>()), 0..40),
+        numbers in (any::<u64>(), any::<u32>(), any::<u64>(), any::<u64>()),
+        at in any::<prop::sample::Index>(),
+        byte in any::<u8>(),
+    ) {
+        for message in [hot::commit(&places, numbers), hot::verdicts(&places, numbers)] {
+            let mut changed = message.clone();
+            changed[at.index(message.len())] = byte;
+            let cut = message[..at.index(message.len())].to_vec();
+            let longer = [&message[..], &[byte]].concat();
+            for bytes in [message, changed, cut, longer] {
+                let by_hand = transport::hot::request(&bytes).map_err(|e| e.to_string());
+                prop_assert_eq!(by_hand, codec::decode(&bytes).map_err(|e| e.to_string()));
+                let by_hand = transport::hot::reply(&bytes).map_err(|e| e.to_string());
+                prop_assert_eq!(by_hand, codec::decode(&bytes).map_err(|e| e.to_string()));
+            }
+        }
     }
 }

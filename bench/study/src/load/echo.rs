@@ -14,7 +14,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 use transport::message::{ReplyFrame, RequestFrameRef};
 use transport::{Reply, Request};
-use transport_quic::{CallError, Client, Credentials, Listener, Session};
+use transport_quic::{CallError, Client, Credentials, Incoming, Listener, Session};
 
 use super::counts::Times;
 use super::error::LoadError;
@@ -152,12 +152,13 @@ async fn serve(
 }
 
 async fn answer(session: Session) {
-    while let Some(incoming) = session.next_request().await {
-        let (request, responder) = incoming.into_parts();
-        responder.reply(Ok(match request {
-            Request::Commit(txn) => verdicts(&txn),
-            _ => Reply::Noted,
-        }));
+    while let Some(batch) = session.next_requests().await {
+        for (request, responder) in batch.into_iter().map(Incoming::into_parts) {
+            responder.reply(Ok(match request {
+                Request::Commit(txn) => verdicts(&txn),
+                _ => Reply::Noted,
+            }));
+        }
     }
 }
 
