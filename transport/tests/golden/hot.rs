@@ -18,7 +18,7 @@ fn task(&(job, group, index, ..): &Place) -> TaskId {
     TaskId {
         job: JobId(job % 300),
         group: group % 260,
-        index: if job % 2 == 0 { index } else { index % 250 },
+        index: if job.is_multiple_of(2) { index } else { index % 250 },
     }
 }
 
@@ -27,13 +27,13 @@ pub(crate) fn commit(places: &[Place], (id, session, number, basis): Numbers) ->
     let place = |p: &Place| Op::Place {
         task: task(p),
         machines: (0..p.3 as u32).map(|n| MachineId(p.4.wrapping_add(n))).collect(),
-        preempt: if p.4 % 31 == 0 { vec![task(p)] } else { Vec::new() },
+        preempt: if p.4.is_multiple_of(31) { vec![task(p)] } else { Vec::new() },
     };
     let txn = Transaction {
         id: TxnId { session: SessionId(session), number },
         basis: Seq(basis),
-        atomicity: if id % 2 == 0 { Atomicity::Incremental } else { Atomicity::AllOrNothing },
-        detection: if number % 2 == 0 { Detection::Fit } else { Detection::Version },
+        atomicity: if id.is_multiple_of(2) { Atomicity::Incremental } else { Atomicity::AllOrNothing },
+        detection: if number.is_multiple_of(2) { Detection::Fit } else { Detection::Version },
         ops: places.iter().map(place).collect(),
         assertions: Vec::new(),
     };
