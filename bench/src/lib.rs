@@ -9,6 +9,7 @@ mod curve;
 pub mod division;
 pub mod figures;
 pub mod fleet;
+pub mod growth;
 pub mod marginals;
 pub mod model;
 pub mod priority;

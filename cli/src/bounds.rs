@@ -72,8 +72,15 @@ pub(crate) const DEMO_COPIES_WAIT: Duration = Duration::from_secs(20);
 /// Jobs whose pending tasks are explained: each costs a look at every machine.
 pub(crate) const DEMO_EXPLAINED_MAX: usize = 200;
 
-/// How long `ohm scale` waits for its tasks to be placed, or for a checkpoint.
+/// How long `ohm scale` waits for its tasks to be placed, for a checkpoint, or for a restart.
 pub(crate) const SCALE_WAIT: Duration = Duration::from_secs(900);
 
 /// Values of one sweep of `ohm load`: each takes a quarter of a minute.
 pub(crate) const LOAD_SWEEP_MAX: usize = 64;
+
+/// Tasks of `ohm scale` beside those that fill the cell, placed one by one to see how long a commit takes meanwhile: at
+/// 5,000 a second, some ten seconds.
+pub(crate) const SCALE_PROBES: u32 = 50_000;
+
+/// After this pause the server's marks, which come every second, have seen the last entry.
+pub(crate) const SCALE_SETTLE: Duration = Duration::from_millis(1_500);

@@ -11,7 +11,7 @@
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use std::{fs, io};
 
 use transport::message::ServerStatus;
@@ -168,6 +168,41 @@ impl LocalCell {
         self.processes.set_args(SERVER, self.server_args(address, extra))?;
         self.wait_server().await?;
         Ok(address)
+    }
+
+    /// Starts the server again, where it was, with other further arguments. It must have been stopped or killed.
+    ///
+    /// # Errors
+    /// It can't be started.
+    pub(crate) fn restart_server(&mut self, extra: &[&str]) -> Result<(), LocalCellError> {
+        let args = self.server_args(self.address(), extra);
+        self.processes.set_args(SERVER, args)?;
+        self.processes.restart(SERVER)?;
+        Ok(())
+    }
+
+    /// Starts another process of this cell, and waits until it has written its ready file; `args` are followed by what
+    /// it needs to connect.
+    ///
+    /// # Errors
+    /// It can't be started, ends, or takes longer than `within`.
+    pub(crate) async fn start_peer(
+        &mut self,
+        name: &str,
+        args: &[&str],
+        within: Duration,
+    ) -> Result<(), LocalCellError> {
+        let ready = self.dir.join(format!("{name}.ready"));
+        let mut all = words(args);
+        all.extend(self.connection_args());
+        all.extend([OsString::from("--ready-file"), ready.clone().into()]);
+        self.processes.start(name, all)?;
+        let until = Instant::now() + within;
+        while !ready.exists() {
+            self.check_alive(name)?;
+            self.pause(until, name).await?;
+        }
+        Ok(())
     }
 
     fn server_args(&self, listen: SocketAddr, extra: &[&str]) -> Vec<OsString> {

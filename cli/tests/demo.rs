@@ -58,8 +58,18 @@ fn without_the_usual_tools_tasks_run_the_program_itself() {
 #[test]
 fn a_measurement_survives_its_own_kill_of_the_server() {
     let dir = tempfile::tempdir().unwrap();
-    let args = ["scale", "--machines", "100", "--tasks", "3000", "--tasks-per-job", "1000", "-o", "json"];
+    let small =
+        "scale --machines 100 --tasks 3000 --tasks-per-job 1000 --entries 1000 --subscribers 5 --agents 5";
+    let args: Vec<&str> = small.split(' ').chain(["--seconds", "1", "-o", "json"]).collect();
     let found = json(dir.path(), &ohm(dir.path(), &args).output().unwrap());
+    // One entry for each task placed after the last checkpoint, and perhaps some of the server's own.
+    assert!(found["measured"]["entries"].as_u64().unwrap() >= 1_000, "{}", found["measured"]["entries"]);
+    for commits in ["commit_alone", "commit_beside"] {
+        assert!(found["measured"][commits]["count"].as_u64().unwrap() > 0, "{commits}");
+    }
+    for peers in ["subscribers", "agents"] {
+        assert_eq!(found["measured"][peers]["count"], 5, "{peers}");
+    }
     assert_eq!((&found["measured"]["tasks"], &found["measured"]["jobs"]), (&3_000.into(), &3.into()));
     for figure in ["server_bytes", "scheduler_bytes", "snapshot_bytes", "checkpoint_bytes", "log_bytes"] {
         assert!(found["measured"][figure].as_u64().unwrap() > 0, "{figure}");

@@ -76,3 +76,9 @@ pub const LOAD_LAGS_MAX: usize = 1_000_000;
 
 /// Microseconds a histogram tells apart; longer times count as this long.
 pub const LOAD_TIME_MAX_US: u64 = 60_000_000;
+
+/// Idle peers that connect at a time: a quarter of the handshakes a server does at a time.
+pub const IDLE_CONNECTING_MAX: usize = transport_quic::bounds::HANDSHAKES_MAX / 4;
+
+/// How often an idle agent shows that it is alive: as often as a real one.
+pub const IDLE_HEARTBEAT_EVERY: Duration = Duration::from_secs(1);

@@ -3,6 +3,7 @@
 
 pub mod bounds;
 pub mod google2011;
+pub mod idle;
 pub mod live;
 pub mod load;
 mod replica;

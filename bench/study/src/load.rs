@@ -20,6 +20,7 @@ mod drive;
 mod echo;
 mod error;
 mod field;
+pub mod fill;
 mod jobs;
 mod machines;
 mod measured;
@@ -45,7 +46,8 @@ use transport_quic::{Client, Credentials};
 
 use crate::bounds::{LOAD_BEGIN_WAIT, LOAD_END_WAIT, LOAD_LIMIT_FOR};
 use board::Phase;
-use calls::{Opened, patient};
+use calls::Opened;
+pub(crate) use calls::patient;
 use copies::Copies;
 use drive::Stretch;
 use field::Field;
@@ -57,13 +59,15 @@ pub use echo::EchoLimit;
 pub use error::LoadError;
 pub use jobs::stop_jobs;
 pub use measured::Measured;
+pub use server_cost::Used;
 pub use settings::{Axis, Proposing, Settings};
 pub use skew::Skew;
 pub use wires::Party;
 
 /// What each machine has, and what each task asks for: 320 tasks fill a machine.
-const MACHINE_CPU_MILLI: u64 = 32_000;
-const MACHINE_MEMORY: u64 = 128 << 30;
+pub const MACHINE_CPU_MILLI: u64 = 32_000;
+/// See [`MACHINE_CPU_MILLI`].
+pub const MACHINE_MEMORY: u64 = 128 << 30;
 const TASK_CPU_MILLI: u64 = 100;
 const TASK_MEMORY: u64 = 64 << 20;
 

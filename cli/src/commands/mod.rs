@@ -44,6 +44,7 @@ pub(crate) fn run(cli: Cli) -> Result<Ended, Failure> {
         Command::Scale(args) => wait_for(demo::scale::run(demo::scale::Scale::check(args)?)),
         Command::Load(args) => wait_for(load::run(load::Load::check(*args)?)),
         Command::DemoTask(args) => demo::task::run(&args),
+        Command::ScalePeers(args) => wait_for(demo::scale::peers::run(args)),
         Command::Server(args) => match args.command {
             None => server::run(server::Server::check(args.run)?),
             Some(ServerCommand::Run(args)) => server::run(server::Server::check(*args)?),

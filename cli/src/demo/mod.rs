@@ -192,6 +192,13 @@ impl Scratch {
         Ok(dir)
     }
 
+    /// Removes a part that is no longer needed; what can't be removed now goes with the rest.
+    fn remove(&self, name: &str) {
+        if self.temporary.is_some() {
+            std::fs::remove_dir_all(self.dir.join(name)).ok();
+        }
+    }
+
     /// Leaves a temporary directory where it is, and says so.
     fn keep(&mut self) {
         if let Some(temporary) = self.temporary.take() {

@@ -55,11 +55,15 @@ pub(crate) enum DemoPart {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   ohm scale
-  ohm scale --machines 1000 --tasks 50000 -o json
+  ohm scale --machines 100000 --tasks 10000000
+  ohm scale --growth
+  ohm scale --machines 1000 --tasks 50000 --subscribers 10 --agents 10 -o json
 
-Starts a server, one scheduler and an agent that plays the machines, places the tasks, and measures: memory of the
-server and of the scheduler's copy, a first full copy, the checkpoint, and a restart of the server after a kill.
-With the defaults it takes less than a minute and 1.5 GiB of memory.")]
+Starts a server, fills a cell with machines and tasks by large transactions, and measures: memory of the server and of
+a scheduler's copy, snapshots, the pause they and checkpoints cost a commit, log and checkpoint on disk, idle subscribers
+and agents, and a restart after a kill. --growth measures how each cost grows with machines, tasks, entries, subscribers
+and ops, at an eighth, a quarter, half and all of each, and fits exponents. docs/scale.md explains every figure.
+Exit codes: 0 every check passed; 1 a check failed, or an error.")]
 pub(crate) struct ScaleArgs {
     /// How many machines
     #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
@@ -70,11 +74,57 @@ pub(crate) struct ScaleArgs {
     /// How many tasks each job has
     #[arg(long, value_name = "N", default_value_t = 5_000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub(crate) tasks_per_job: u32,
+    /// Entries of the log that the restart replays, one task each; at most as many as tasks
+    #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    pub(crate) entries: u32,
+    /// Idle subscribers
+    #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(0..=16_000))]
+    pub(crate) subscribers: u32,
+    /// Idle agents, each with a connection and a machine of its own
+    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(0..=16_000))]
+    pub(crate) agents: u32,
+    /// How long commits, and idle peers, are looked at each time
+    #[arg(long, value_name = "SECONDS", default_value_t = 4, value_parser = clap::value_parser!(u64).range(1..=60))]
+    pub(crate) seconds: u64,
+    /// Measure how each cost grows, up to these sizes
+    #[arg(long)]
+    pub(crate) growth: bool,
     /// Keep certificates, data and logs in this directory [default: a temporary one]
     #[arg(long, value_name = "DIR")]
     pub(crate) keep: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) output: OutputArgs,
+}
+
+/// Plays idle subscribers or agents, to measure what they cost.
+#[derive(Debug, Args)]
+pub(crate) struct ScalePeersArgs {
+    /// What they are
+    #[arg(value_enum)]
+    pub(crate) kind: PeerKind,
+    /// How many
+    pub(crate) count: u32,
+    /// The server's address
+    #[arg(long)]
+    pub(crate) server: std::net::SocketAddr,
+    /// The directory of the certificates
+    #[arg(long)]
+    pub(crate) pki: PathBuf,
+    /// The name in the certificate
+    #[arg(long)]
+    pub(crate) name: String,
+    /// Write this file once all of them are connected
+    #[arg(long)]
+    pub(crate) ready_file: PathBuf,
+}
+
+/// What idle peers are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PeerKind {
+    /// Follow the whole log
+    Subscribers,
+    /// One machine each
+    Agents,
 }
 
 /// Does the work of one task of the demo where the usual tools are missing.

@@ -42,13 +42,16 @@ pub(crate) enum Command {
     Dev(roles::DevArgs),
     /// Start whole cells on this machine, put them to work, check and measure them
     Demo(demo::DemoArgs),
-    /// Measure a large cell: memory, snapshot, restart
+    /// Measure a large cell: memory, snapshots, restart, idle peers, and how each cost grows
     Scale(demo::ScaleArgs),
     /// Load a cell as heavily as it can bear, and measure it
     Load(Box<load::LoadArgs>),
     /// The work of one task of the demo
     #[command(hide = true)]
     DemoTask(demo::DemoTaskArgs),
+    /// Idle subscribers or agents of `ohm scale`
+    #[command(hide = true)]
+    ScalePeers(demo::ScalePeersArgs),
     /// Run the cell's server, or verify its data
     Server(Box<roles::ServerArgs>),
     /// Run a scheduler, or list those of the cell

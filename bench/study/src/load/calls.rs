@@ -13,7 +13,7 @@ use super::error::LoadError;
 use crate::bounds::BUSY_PAUSE;
 
 /// Calls, again while the server is busy.
-pub(super) async fn patient(
+pub(crate) async fn patient(
     client: &Client,
     request: Request,
     what: &'static str,

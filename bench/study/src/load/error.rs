@@ -25,6 +25,9 @@ pub enum LoadError {
     /// The server answered another question than was asked.
     #[error("{0}: the server's answer does not fit the question; are client and server of one version?")]
     Answer(&'static str),
+    /// A placement that nothing can stand in the way of was not made.
+    #[error("a placement was not made: {0}")]
+    NotPlaced(String),
     /// A copy ended.
     #[error("a copy of the cell ended: {0}")]
     Copy(String),
@@ -54,7 +57,7 @@ pub enum LoadError {
 
 impl LoadError {
     /// Names what a call was for.
-    pub(super) fn call(what: &'static str) -> impl Fn(CallError) -> LoadError {
+    pub(crate) fn call(what: &'static str) -> impl Fn(CallError) -> LoadError {
         move |source| LoadError::Call { what, source }
     }
 

@@ -11,22 +11,22 @@ const LOG_THREAD: &str = "ohm-log";
 
 /// What a process has used so far.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub(super) struct Used {
+pub struct Used {
     /// Microseconds of processor time, of all its threads.
-    pub(super) cpu_us: u64,
+    pub cpu_us: u64,
     /// The same by thread name, of those that live; threads of one name are added up.
-    pub(super) cpu_us_by_thread: BTreeMap<String, u64>,
+    pub cpu_us_by_thread: BTreeMap<String, u64>,
     /// Bytes the log thread wrote.
-    pub(super) log_bytes: u64,
+    pub log_bytes: u64,
     /// In how many writes: each is one group, and is followed by a flush.
-    pub(super) log_writes: u64,
+    pub log_writes: u64,
     /// Bytes the process made the disk write: log, checkpoints and the side log.
-    pub(super) disk_bytes: u64,
+    pub disk_bytes: u64,
 }
 
 impl Used {
     /// What a process has used so far; `None` when it isn't there or isn't ours to look at.
-    pub(super) fn of(pid: u32) -> Option<Used> {
+    pub fn of(pid: u32) -> Option<Used> {
         let process = format!("/proc/{pid}");
         let (_, cpu_us) = name_and_cpu(&fs::read_to_string(format!("{process}/stat")).ok()?)?;
         let io = fs::read_to_string(format!("{process}/io")).unwrap_or_default();
@@ -46,7 +46,7 @@ impl Used {
     }
 
     /// What was used since an earlier look.
-    pub(super) fn since(&self, earlier: &Used) -> Used {
+    pub fn since(&self, earlier: &Used) -> Used {
         let before = |name: &String| earlier.cpu_us_by_thread.get(name).copied().unwrap_or(0);
         let threads = self.cpu_us_by_thread.iter();
         Used {
