@@ -12,6 +12,7 @@ pub mod fleet;
 pub mod growth;
 pub mod marginals;
 pub mod model;
+pub mod omega2013;
 pub mod priority;
 pub mod scenario;
 pub mod synthetic;

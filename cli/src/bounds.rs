@@ -84,3 +84,8 @@ pub(crate) const SCALE_PROBES: u32 = 50_000;
 
 /// After this pause the server's marks, which come every second, have seen the last entry.
 pub(crate) const SCALE_SETTLE: Duration = Duration::from_millis(1_500);
+/// Runs of a study at a time: beyond the cores of any machine they only take turns.
+pub(crate) const STUDY_THREADS_MAX: usize = 1_024;
+
+/// Repetitions when the simulator is measured.
+pub(crate) const STUDY_RUNS_MAX: usize = 1_000;

@@ -22,7 +22,7 @@ pub(crate) enum Ended {
     WouldChange,
     /// `job run --wait`: a task failed.
     TaskFailed,
-    /// `audit`, `server verify`: something is wrong with the cell.
+    /// `audit`, `server verify`: something is wrong with the cell. `study golden`: a result differs.
     Unsound,
 }
 
@@ -91,6 +91,9 @@ pub(crate) enum Failure {
     /// A load could not go on.
     #[error(transparent)]
     Load(#[from] study::load::LoadError),
+    /// Golden results can't be read.
+    #[error(transparent)]
+    Golden(#[from] study::golden::GoldenError),
     /// The local cell can't be started.
     #[error(transparent)]
     LocalCell(#[from] LocalCellError),
@@ -135,6 +138,7 @@ impl Failure {
             | Failure::LocalCell(_)
             | Failure::Demo(_)
             | Failure::Load(_)
+            | Failure::Golden(_)
             | Failure::Scheduler(_)
             | Failure::Agent(_)
             | Failure::Output(_) => ExitCode::from(1),

@@ -82,3 +82,11 @@ pub const IDLE_CONNECTING_MAX: usize = transport_quic::bounds::HANDSHAKES_MAX / 
 
 /// How often an idle agent shows that it is alive: as often as a real one.
 pub const IDLE_HEARTBEAT_EVERY: Duration = Duration::from_secs(1);
+/// Bytes of a file of golden results: 21 records take 42 KB.
+pub const GOLDEN_BYTES_MAX: u64 = 64 << 20;
+
+/// Machines of a studied cell: ten times the largest cell there is known to be.
+pub const STUDY_MACHINES_MAX: u32 = 1_000_000;
+
+/// Schedulers of one class in a studied cell.
+pub const STUDY_SCHEDULERS_MAX: u32 = 1_024;

@@ -2,6 +2,7 @@
 //! what became of it. What a load is and how it is counted is in the `bench` package.
 
 pub mod bounds;
+pub mod golden;
 pub mod google2011;
 pub mod idle;
 pub mod live;

@@ -136,6 +136,15 @@ impl Rows {
         if self.text(column).is_empty() { Ok(None) } else { self.number(column).map(Some) }
     }
 
+    /// A field as a decimal number, zero or more.
+    pub(crate) fn decimal(&self, column: Column) -> Result<f64, TraceError> {
+        let text = self.text(column);
+        let number = text.parse().ok().filter(|number: &f64| number.is_finite() && *number >= 0.0);
+        number.ok_or_else(|| {
+            self.field_error(column, format!("{:?} is not a decimal number, zero or more", clip(text)))
+        })
+    }
+
     /// A field as an amount of a resource of which 1.0 is `one` units.
     pub(crate) fn amount(&self, column: Column, one: u64) -> Result<u64, TraceError> {
         units::amount(self.text(column), one).map_err(|e| self.field_error(column, e.to_string()))
@@ -173,6 +182,17 @@ impl Rows {
         };
         self.row_error(line, problem)
     }
+}
+
+/// The bytes of a file, if it has no more than this many.
+pub(crate) fn bounded(path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(bytes_max + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > bytes_max {
+        let problem = format!("it has more than {bytes_max} bytes, the bound");
+        return Err(io::Error::new(io::ErrorKind::InvalidData, problem));
+    }
+    Ok(bytes)
 }
 
 /// Refuses a line over the bound before it is all in memory.

@@ -22,6 +22,7 @@ mod quota;
 mod reads;
 mod scheduler;
 mod server;
+mod study;
 mod txn;
 
 use std::future::Future;
@@ -43,6 +44,7 @@ pub(crate) fn run(cli: Cli) -> Result<Ended, Failure> {
         Command::Demo(args) => wait_for(demo::run(demo::Demo::check(args)?)),
         Command::Scale(args) => wait_for(demo::scale::run(demo::scale::Scale::check(args)?)),
         Command::Load(args) => wait_for(load::run(load::Load::check(*args)?)),
+        Command::Study(command) => study::run(command),
         Command::DemoTask(args) => demo::task::run(&args),
         Command::ScalePeers(args) => wait_for(demo::scale::peers::run(args)),
         Command::Server(args) => match args.command {

@@ -32,6 +32,12 @@ impl Progress {
         self.bar.set_message(message);
     }
 
+    /// Where it stands, of a total that is known only now.
+    pub(crate) fn of(&self, position: u64, total: u64) {
+        self.bar.set_length(total);
+        self.bar.set_position(position);
+    }
+
     /// How long it has taken so far.
     pub(crate) fn elapsed(&self) -> Duration {
         self.started.elapsed()

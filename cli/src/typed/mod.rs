@@ -7,6 +7,7 @@ pub(crate) mod jobs;
 pub(crate) mod load;
 pub(crate) mod reads;
 pub(crate) mod roles;
+pub(crate) mod study;
 
 use clap::{Args, Parser, Subcommand};
 
@@ -46,6 +47,9 @@ pub(crate) enum Command {
     Scale(demo::ScaleArgs),
     /// Load a cell as heavily as it can bear, and measure it
     Load(Box<load::LoadArgs>),
+    /// Study contention: simulate cells in virtual time
+    #[command(subcommand)]
+    Study(study::StudyCommand),
     /// The work of one task of the demo
     #[command(hide = true)]
     DemoTask(demo::DemoTaskArgs),

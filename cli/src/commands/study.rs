@@ -1,0 +1,29 @@
+//! `ohm study`: contention studied in virtual time.
+
+mod bench;
+mod defects;
+mod golden;
+
+use crate::failure::{Ended, Failure};
+use crate::typed::study::StudyCommand;
+
+/// Does what was typed.
+///
+/// # Errors
+/// What stood in the way.
+pub(super) fn run(command: StudyCommand) -> Result<Ended, Failure> {
+    match command {
+        StudyCommand::Golden(args) => golden::run(&args),
+        StudyCommand::Defects(args) => defects::run(&args),
+        StudyCommand::Bench(args) => bench::run(&args),
+    }
+}
+
+/// Threads to run on: as asked, else one per core.
+fn threads(asked: Option<usize>) -> Result<usize, Failure> {
+    match asked {
+        Some(0) => Err(Failure::Input("--threads: at least 1".to_owned())),
+        Some(threads) => Ok(threads.min(crate::bounds::STUDY_THREADS_MAX)),
+        None => Ok(std::thread::available_parallelism().map_or(1, std::num::NonZero::get)),
+    }
+}

@@ -1,0 +1,67 @@
+//! The commands that study contention.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+use super::connect::OutputArgs;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum StudyCommand {
+    /// Run the public Omega simulator's golden results again, and compare
+    Golden(GoldenArgs),
+    /// Show what each defect of that simulator does to its results
+    Defects(DefectsArgs),
+    /// Measure how fast the simulator is
+    Bench(BenchArgs),
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  ohm study golden ./omega-simulator
+  ohm study golden ./omega-simulator -o json
+
+DIR holds expected.json, a record per run, and a directory per workload with batch.csv.gz and service.csv.gz.
+Exit codes: 0 every record came out equal; 1 one did not, or an error. docs/contention-study.md says more.")]
+pub(crate) struct GoldenArgs {
+    /// The directory of golden results
+    #[arg(value_name = "DIR")]
+    pub(crate) dir: PathBuf,
+    /// Runs at a time [default: one per core]
+    #[arg(long, value_name = "N")]
+    pub(crate) threads: Option<usize>,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example:
+  ohm study defects ./omega-simulator
+
+Runs every golden record again without each defect, and without all of them. A row shows the figures that change the
+most: the record's number, the figure, what it is with the defect and without it.")]
+pub(crate) struct DefectsArgs {
+    /// The directory of golden results
+    #[arg(value_name = "DIR")]
+    pub(crate) dir: PathBuf,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  ohm study bench
+  ohm study bench ./omega-simulator -o json
+
+Runs a day of a cell of 10,000 machines under two schedulers (resource-fit, incremental: the experiment SBS1) on one
+thread, several times. Without DIR the jobs are drawn with the same averages; with it they are the golden ones.")]
+pub(crate) struct BenchArgs {
+    /// The directory of golden results
+    #[arg(value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
+    /// How often to run it; the median counts
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    pub(crate) runs: usize,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
