@@ -20,6 +20,7 @@ pub mod tally;
 pub mod trace;
 pub mod transform;
 pub mod units;
+pub mod virtual_cell;
 pub mod workload;
 
 pub use division::Division;

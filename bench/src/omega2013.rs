@@ -24,7 +24,7 @@ pub use defects::Defects;
 pub use figures::{CellFigures, Figures, SchedulerFigures, Value, WorkloadFigures};
 pub use random::JavaRandom;
 pub use run::{run, run_watched};
-pub use sbs1::{drawn, sbs1};
+pub use sbs1::{Averages, drawn, drawn_as, sbs1};
 
 /// Who decides, and on what state.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

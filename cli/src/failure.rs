@@ -94,6 +94,9 @@ pub(crate) enum Failure {
     /// Golden results can't be read.
     #[error(transparent)]
     Golden(#[from] study::golden::GoldenError),
+    /// A study can't be run.
+    #[error(transparent)]
+    Study(#[from] study::experiment::StudyError),
     /// The local cell can't be started.
     #[error(transparent)]
     LocalCell(#[from] LocalCellError),
@@ -139,6 +142,7 @@ impl Failure {
             | Failure::Demo(_)
             | Failure::Load(_)
             | Failure::Golden(_)
+            | Failure::Study(_)
             | Failure::Scheduler(_)
             | Failure::Agent(_)
             | Failure::Output(_) => ExitCode::from(1),

@@ -27,51 +27,72 @@ pub fn sbs1() -> Settings {
     }
 }
 
+/// Averages of a class of jobs.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Averages {
+    /// Seconds between two jobs.
+    pub inter_arrival_s: f64,
+    /// Tasks of a job.
+    pub tasks: f64,
+    /// Seconds a task runs.
+    pub duration_s: f64,
+}
+
+impl Averages {
+    /// Batch jobs of SBS1.
+    pub const BATCH: Averages = Averages { inter_arrival_s: 3.0, tasks: 50.5, duration_s: 600.0 };
+    /// Service jobs of SBS1.
+    pub const SERVICE: Averages = Averages { inter_arrival_s: 200.0, tasks: 10.5, duration_s: 86_400.0 };
+}
+
 /// What a class of jobs is drawn from: everything exponential, sizes by their shares in twentieths.
 struct Drawn {
-    inter_arrival_s: f64,
-    tasks: f64,
-    duration_s: f64,
+    of: Averages,
     cpus: [(f64, u32); 4],
     memory: [(f64, u32); 4],
 }
 
 const BATCH: Drawn = Drawn {
-    inter_arrival_s: 3.0,
-    tasks: 50.5,
-    duration_s: 600.0,
+    of: Averages::BATCH,
     cpus: [(0.25, 8), (0.5, 6), (1.0, 4), (2.0, 2)],
     memory: [(0.5, 8), (1.0, 6), (2.0, 4), (4.0, 2)],
 };
 
 const SERVICE: Drawn = Drawn {
-    inter_arrival_s: 200.0,
-    tasks: 10.5,
-    duration_s: 86_400.0,
+    of: Averages::SERVICE,
     cpus: [(0.25, 4), (0.5, 6), (1.0, 6), (2.0, 4)],
     memory: [(0.5, 4), (1.0, 6), (2.0, 6), (4.0, 4)],
 };
 
 /// Job streams with the averages of the golden ones, for when those are not at hand.
 pub fn drawn(seed: u64, run_time_s: f64) -> Streams {
-    let mut random = ChaCha8Rng::seed_from_u64(seed);
-    let batch = BATCH.draw(&mut random, run_time_s);
-    Streams { batch, service: SERVICE.draw(&mut random, run_time_s) }
+    drawn_as(seed, run_time_s, Averages::BATCH, Averages::SERVICE)
+}
+
+/// Job streams with these averages, which are positive. Each class has draws of its own, so changing one leaves the
+/// other as it is.
+pub fn drawn_as(seed: u64, run_time_s: f64, batch: Averages, service: Averages) -> Streams {
+    let draw = |class: u64, from: Drawn, of| {
+        let mut random = ChaCha8Rng::seed_from_u64(seed);
+        random.set_stream(class);
+        Drawn { of, ..from }.draw(&mut random, run_time_s)
+    };
+    Streams { batch: draw(0, BATCH, batch), service: draw(1, SERVICE, service) }
 }
 
 impl Drawn {
     fn draw(&self, random: &mut ChaCha8Rng, run_time_s: f64) -> Vec<StreamJob> {
         let mut jobs = Vec::new();
-        let mut submit_s = exponential(random, self.inter_arrival_s);
+        let mut submit_s = exponential(random, self.of.inter_arrival_s);
         while submit_s < run_time_s {
             jobs.push(StreamJob {
                 submit_s,
-                tasks: exponential(random, self.tasks).ceil().max(1.0) as u32,
-                duration_s: exponential(random, self.duration_s),
+                tasks: exponential(random, self.of.tasks).ceil().max(1.0) as u32,
+                duration_s: exponential(random, self.of.duration_s),
                 cpus: one_of(random, &self.cpus),
                 memory: one_of(random, &self.memory),
             });
-            submit_s += exponential(random, self.inter_arrival_s);
+            submit_s += exponential(random, self.of.inter_arrival_s);
         }
         jobs
     }

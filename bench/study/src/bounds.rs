@@ -90,3 +90,15 @@ pub const STUDY_MACHINES_MAX: u32 = 1_000_000;
 
 /// Schedulers of one class in a studied cell.
 pub const STUDY_SCHEDULERS_MAX: u32 = 1_024;
+
+/// Hours a study simulates: a year.
+pub const STUDY_HOURS_MAX: f64 = 8_784.0;
+
+/// Points of one study, seeds apart.
+pub const STUDY_POINTS_MAX: usize = 10_000;
+
+/// Seeds each point of a study is run with.
+pub const STUDY_SEEDS_MAX: u64 = 1_000;
+
+/// Bytes of a study's table of results: a row has some 250.
+pub const STUDY_RESULTS_BYTES_MAX: u64 = 1 << 30;

@@ -2,12 +2,15 @@
 //! what became of it. What a load is and how it is counted is in the `bench` package.
 
 pub mod bounds;
+pub mod experiment;
 pub mod golden;
 pub mod google2011;
 pub mod idle;
 pub mod live;
 pub mod load;
+pub mod plot;
 mod replica;
+pub mod report;
 mod rows;
 pub mod witness;
 

@@ -3,6 +3,7 @@
 mod bench;
 mod defects;
 mod golden;
+mod run;
 
 use crate::failure::{Ended, Failure};
 use crate::typed::study::StudyCommand;
@@ -13,6 +14,7 @@ use crate::typed::study::StudyCommand;
 /// What stood in the way.
 pub(super) fn run(command: StudyCommand) -> Result<Ended, Failure> {
     match command {
+        StudyCommand::Run(args) => run::run(&args),
         StudyCommand::Golden(args) => golden::run(&args),
         StudyCommand::Defects(args) => defects::run(&args),
         StudyCommand::Bench(args) => bench::run(&args),

@@ -8,12 +8,43 @@ use super::connect::OutputArgs;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum StudyCommand {
+    /// Run studies: the paper's figures, or your own file
+    Run(RunArgs),
     /// Run the public Omega simulator's golden results again, and compare
     Golden(GoldenArgs),
     /// Show what each defect of that simulator does to its results
     Defects(DefectsArgs),
     /// Measure how fast the simulator is
     Bench(BenchArgs),
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  ohm study run figure-9
+  ohm study run all --out ./figures
+  ohm study run mine.toml --threads 4
+
+Writes NAME.csv, a plot NAME-1.svg, NAME-2.svg, … for each of the study's, and report.html. What NAME.csv has already
+from an earlier run is not run again. The same file and seeds give the same bytes on any machine and any number of
+threads. docs/contention-study.md says what a study file holds.")]
+pub(crate) struct RunArgs {
+    /// figure-5-7, figure-8, figure-9, figure-10, figure-12-14, all of them, or a file
+    #[arg(value_name = "FIGURE|FILE|all", required = true)]
+    pub(crate) what: Vec<String>,
+    /// Where results are written
+    #[arg(long, value_name = "DIR", default_value = "studies")]
+    pub(crate) out: PathBuf,
+    /// Runs at a time [default: one per core]
+    #[arg(long, value_name = "N")]
+    pub(crate) threads: Option<usize>,
+    /// Run a small size, to see whether it runs at all
+    #[arg(long)]
+    pub(crate) smoke: bool,
+    /// Run everything again
+    #[arg(long)]
+    pub(crate) fresh: bool,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
 }
 
 #[derive(Debug, Args)]
