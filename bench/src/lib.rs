@@ -14,6 +14,7 @@ pub mod marginals;
 pub mod model;
 pub mod omega2013;
 pub mod priority;
+pub mod recording;
 pub mod scenario;
 pub mod synthetic;
 pub mod tally;

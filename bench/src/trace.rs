@@ -4,6 +4,8 @@
 //! its tasks are grouped by equal size and, for those that end, by how long they ran.
 //! A job with more kinds of tasks than a job of ours may have groups becomes several.
 
+mod recorded;
+
 use std::collections::BTreeMap;
 
 use cell_state::Resources;
@@ -12,6 +14,8 @@ use cell_state::job::JobSpec;
 use crate::cell_c;
 use crate::division::Division;
 use crate::workload::{self, Arrival, Batch, Workload};
+
+pub use recorded::TraceChange;
 
 /// A machine of a trace.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -57,6 +61,8 @@ pub struct Arriving {
     pub submit_us: u64,
     /// When Google's scheduler placed it, if it did while recorded.
     pub schedule_us: Option<u64>,
+    /// Google's number of the machine it was placed on then.
+    pub machine: Option<u64>,
     /// When and how it ended, if it did while recorded.
     pub end: Option<(u64, End)>,
 }
@@ -94,6 +100,8 @@ pub struct Trace {
     pub running: Vec<Running>,
     /// The tasks submitted later, by the time of their submission.
     pub arriving: Vec<Arriving>,
+    /// The machines that go and come after the start, by time.
+    pub changes: Vec<TraceChange>,
 }
 
 impl Trace {

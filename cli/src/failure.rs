@@ -22,7 +22,8 @@ pub(crate) enum Ended {
     WouldChange,
     /// `job run --wait`: a task failed.
     TaskFailed,
-    /// `audit`, `server verify`: something is wrong with the cell. `study golden`: a result differs.
+    /// `audit`, `server verify`: something is wrong with the cell. `study golden`: a result differs. `study check`: the
+    /// tables are wrong.
     Unsound,
 }
 
@@ -97,6 +98,9 @@ pub(crate) enum Failure {
     /// A study can't be run.
     #[error(transparent)]
     Study(#[from] study::experiment::StudyError),
+    /// A trace can't be read.
+    #[error(transparent)]
+    Trace(#[from] study::traces::ReadError),
     /// The local cell can't be started.
     #[error(transparent)]
     LocalCell(#[from] LocalCellError),
@@ -143,6 +147,7 @@ impl Failure {
             | Failure::Load(_)
             | Failure::Golden(_)
             | Failure::Study(_)
+            | Failure::Trace(_)
             | Failure::Scheduler(_)
             | Failure::Agent(_)
             | Failure::Output(_) => ExitCode::from(1),

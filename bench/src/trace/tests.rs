@@ -30,6 +30,7 @@ fn jobs_are_split_by_priority_and_grouped_by_size() {
             running(8, 0, 11, 1),
         ],
         arriving: Vec::new(),
+        changes: Vec::new(),
     };
     let workload = trace.workload(1, Division::new("service", "batch", 2));
     assert_eq!(names(&workload.initial), [("t0-8-11", 1, 1), ("t0-7-9", 3, 2), ("t0-7-0", 1, 1)]);
@@ -45,6 +46,7 @@ fn arrivals_keep_their_time_and_tasks_far_apart_are_jobs_of_their_own() {
         task: task(3, index, 2, 1),
         submit_us: START_US + submit_us,
         schedule_us: Some(START_US + submit_us + 10),
+        machine: Some(1),
         end: ran.map(|us| (START_US + submit_us + 10 + us, End::Failed)),
     };
     let trace = Trace {
@@ -56,6 +58,7 @@ fn arrivals_keep_their_time_and_tasks_far_apart_are_jobs_of_their_own() {
             arriving(2, 9, None),
             arriving(3, 5_000_000, None),
         ],
+        changes: Vec::new(),
     };
     let workload = trace.workload(1, Division::new("service", "batch", 1));
     let found: Vec<_> =

@@ -102,3 +102,13 @@ pub const STUDY_SEEDS_MAX: u64 = 1_000;
 
 /// Bytes of a study's table of results: a row has some 250.
 pub const STUDY_RESULTS_BYTES_MAX: u64 = 1 << 30;
+
+/// Mistakes of one scenario's tables that are told in full; the others are counted. More nobody reads.
+pub const PROBLEMS_MAX: usize = 100;
+
+/// Bytes of a model's file: each class of work is a paragraph somebody wrote.
+pub const MODEL_BYTES_MAX: u64 = 1 << 20;
+
+/// Bytes of one group of a server's log: what its header can claim is bounded by what a segment file holds, which a
+/// group larger than 64 MiB makes larger.
+pub const LOG_GROUP_BYTES_MAX: usize = 1 << 30;

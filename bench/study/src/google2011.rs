@@ -7,6 +7,7 @@
 //! | `machines_t0.csv` | projection: machines at the start |
 //! | `tasks_running_t0.csv` | projection: tasks running at the start |
 //! | `tasks_arriving_first83min.csv` | projection: tasks submitted later |
+//! | `machine_changes_29days.csv` | projection, may be missing: machines going and coming later |
 //!
 //! The projections are used when all three are there. In the names of originals `/` may be `_`. Both forms give the
 //! same trace, record by record.
@@ -29,7 +30,8 @@ use crate::rows::{Column, Rows, TraceError};
 /// The directory holds no trace, or the first thing that is wrong with it: file, line and column.
 pub fn read(dir: &Path) -> Result<Trace, TraceError> {
     if let Some(files) = find(dir, &projections::FILES) {
-        return projections::read(&files);
+        let changes = find(dir, &projections::CHANGES);
+        return projections::read(&files, changes.as_ref().map(|[path]| path.as_path()));
     }
     if let Some(files) = find(dir, &originals::FILES) {
         return originals::read(&files);

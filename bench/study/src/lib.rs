@@ -12,6 +12,7 @@ pub mod plot;
 mod replica;
 pub mod report;
 mod rows;
+pub mod traces;
 pub mod witness;
 
 pub use google2011::read;

@@ -74,12 +74,8 @@ impl Rows {
         columns: &'static [&'static str],
         header: bool,
     ) -> Result<Rows, TraceError> {
-        let file = File::open(path)
-            .map_err(|source| TraceError::Open { path: path.display().to_string(), source })?;
-        let packed = path.extension().is_some_and(|e| e == "gz");
-        let bytes: Box<dyn Read> =
-            if packed { Box::new(MultiGzDecoder::new(BufReader::new(file))) } else { Box::new(file) };
-        let bytes: Box<dyn Read> = Box::new(ShortLines { inner: bytes.take(FILE_BYTES_MAX), in_line: 0 });
+        let bytes =
+            unpacked(path).map_err(|source| TraceError::Open { path: path.display().to_string(), source })?;
         let reader = csv::ReaderBuilder::new().has_headers(header).from_reader(bytes);
         let mut rows =
             Rows { path: path.to_owned(), columns, reader, row: csv::StringRecord::new(), rows: 0 };
@@ -195,6 +191,15 @@ pub(crate) fn bounded(path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// The bytes of a table, unpacked if its name ends with `.gz`: no more than the bound, and in no line too long.
+pub(crate) fn unpacked(path: &Path) -> io::Result<Box<dyn Read>> {
+    let file = File::open(path)?;
+    let packed = path.extension().is_some_and(|e| e == "gz");
+    let bytes: Box<dyn Read> =
+        if packed { Box::new(MultiGzDecoder::new(BufReader::new(file))) } else { Box::new(file) };
+    Ok(Box::new(ShortLines { inner: bytes.take(FILE_BYTES_MAX), in_line: 0 }))
+}
+
 /// Refuses a line over the bound before it is all in memory.
 struct ShortLines<R> {
     inner: R,
@@ -219,6 +224,6 @@ impl<R: Read> Read for ShortLines<R> {
 }
 
 /// The beginning of a text, for messages.
-fn clip(text: &str) -> &str {
+pub(crate) fn clip(text: &str) -> &str {
     text.char_indices().nth(80).map_or(text, |(at, _)| &text[..at])
 }

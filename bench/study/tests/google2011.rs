@@ -87,6 +87,7 @@ fn originals_and_projections_are_the_same_trace() {
     assert_eq!(originals.machines, projections.machines);
     assert_eq!(originals.running, projections.running);
     assert_eq!(originals.arriving, projections.arriving);
+    assert_eq!(originals.changes.len(), projections.changes.len());
 }
 
 #[test]

@@ -1,9 +1,13 @@
 //! `ohm study`: contention studied in virtual time.
 
 mod bench;
+mod changes;
+mod check;
+mod convert;
 mod defects;
 mod golden;
 mod run;
+mod summary;
 
 use crate::failure::{Ended, Failure};
 use crate::typed::study::StudyCommand;
@@ -15,6 +19,8 @@ use crate::typed::study::StudyCommand;
 pub(super) fn run(command: StudyCommand) -> Result<Ended, Failure> {
     match command {
         StudyCommand::Run(args) => run::run(&args),
+        StudyCommand::Convert(args) => convert::run(&args),
+        StudyCommand::Check(args) => check::run(&args),
         StudyCommand::Golden(args) => golden::run(&args),
         StudyCommand::Defects(args) => defects::run(&args),
         StudyCommand::Bench(args) => bench::run(&args),

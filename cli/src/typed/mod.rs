@@ -8,6 +8,7 @@ pub(crate) mod load;
 pub(crate) mod reads;
 pub(crate) mod roles;
 pub(crate) mod study;
+pub(crate) mod workloads;
 
 use clap::{Args, Parser, Subcommand};
 
@@ -47,7 +48,7 @@ pub(crate) enum Command {
     Scale(demo::ScaleArgs),
     /// Load a cell as heavily as it can bear, and measure it
     Load(Box<load::LoadArgs>),
-    /// Study contention: simulate cells in virtual time
+    /// Study contention: workloads, and cells in virtual time
     #[command(subcommand)]
     Study(study::StudyCommand),
     /// The work of one task of the demo

@@ -5,11 +5,16 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 
 use super::connect::OutputArgs;
+use super::workloads::{CheckArgs, ConvertArgs};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum StudyCommand {
     /// Run studies: the paper's figures, or your own file
     Run(RunArgs),
+    /// Turn a trace, a log of a cell, or a model into tables that studies replay
+    Convert(Box<ConvertArgs>),
+    /// Check such tables, and say what is in them
+    Check(CheckArgs),
     /// Run the public Omega simulator's golden results again, and compare
     Golden(GoldenArgs),
     /// Show what each defect of that simulator does to its results

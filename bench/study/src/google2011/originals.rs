@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use bench::Trace;
-use bench::trace::{Arriving, Running, TraceMachine, TraceTask};
+use bench::trace::{Arriving, Running, TraceChange, TraceMachine, TraceTask};
 use bench::units;
 
 use super::{TaskColumns, end, only_once};
@@ -39,6 +39,8 @@ const TASK: TaskColumns = TaskColumns { job: 2, index: 3, priority: 8, size: [9,
 
 /// Google's event types of machines and of tasks.
 const MACHINE_ADD: u8 = 0;
+const MACHINE_REMOVE: u8 = 1;
+const MACHINE_UPDATE: u8 = 2;
 const SUBMIT: u8 = 0;
 const SCHEDULE: u8 = 1;
 const UPDATE_PENDING: u8 = 7;
@@ -46,30 +48,28 @@ const UPDATE_RUNNING: u8 = 8;
 
 /// Reads the files of [`FILES`], in that order.
 pub(super) fn read(files: &[PathBuf; 2]) -> Result<Trace, TraceError> {
-    let machines = machines(&files[0])?;
+    let (machines, changes) = machines(&files[0])?;
     let tasks = Replay::of(&files[1])?;
     let running = tasks.initial.into_values().filter_map(Initial::running).collect();
-    Ok(Trace { machines, running, arriving: tasks.arriving })
+    Ok(Trace { machines, running, arriving: tasks.arriving, changes })
 }
 
-/// The machines added at time 0. Platforms get letters, the most frequent one `P0`.
-fn machines(path: &Path) -> Result<Vec<TraceMachine>, TraceError> {
+/// The machines added at time 0, and what happens to machines later. Platforms get letters, the most frequent one at
+/// the start `P0`. Later changes of a machine's size are left out.
+fn machines(path: &Path) -> Result<(Vec<TraceMachine>, Vec<TraceChange>), TraceError> {
     let mut rows = Rows::open(path, &MACHINE_COLUMNS, false)?;
-    let mut machines = Vec::new();
+    let (mut machines, mut changes) = (Vec::new(), Vec::new());
     let mut seen = BTreeSet::new();
     while rows.next()? {
-        if rows.number::<u64>(0)? > 0 {
-            break;
-        }
+        let at_us: u64 = rows.number(0)?;
+        let event: u8 = rows.number(2)?;
         let id = rows.number(1)?;
-        if rows.number::<u8>(2)? != MACHINE_ADD {
-            continue;
+        if at_us > 0 {
+            changes.extend(changed(&rows, at_us, id, event)?);
+        } else if event == MACHINE_ADD {
+            only_once(&mut seen, id, &rows, 1)?;
+            machines.push(machine(&rows, id)?);
         }
-        only_once(&mut seen, id, &rows, 1)?;
-        let sizes = (rows.text(4), rows.text(5));
-        let capacity =
-            units::machine_capacity(sizes.0, sizes.1).map_err(|e| rows.field_error(4, e.to_string()))?;
-        machines.push(TraceMachine { id, platform: rows.text(3).to_owned(), capacity });
     }
     let mut counts: BTreeMap<String, usize> = BTreeMap::new();
     for machine in &machines {
@@ -77,11 +77,36 @@ fn machines(path: &Path) -> Result<Vec<TraceMachine>, TraceError> {
     }
     let mut platforms: Vec<String> = counts.keys().cloned().collect();
     platforms.sort_by_key(|p| std::cmp::Reverse(counts[p]));
-    for machine in &mut machines {
-        let rank = platforms.iter().position(|p| *p == machine.platform).expect("every platform was counted");
+    let added = changes.iter_mut().filter_map(|change| change.added.as_mut());
+    for machine in machines.iter_mut().chain(added) {
+        let rank = platforms.iter().position(|p| *p == machine.platform).unwrap_or_else(|| {
+            platforms.push(machine.platform.clone());
+            platforms.len() - 1
+        });
         machine.platform = format!("P{rank}");
     }
-    Ok(machines)
+    changes.sort_by_key(|change| change.at_us);
+    Ok((machines, changes))
+}
+
+fn machine(rows: &Rows, id: u64) -> Result<TraceMachine, TraceError> {
+    let sizes = (rows.text(4), rows.text(5));
+    let capacity =
+        units::machine_capacity(sizes.0, sizes.1).map_err(|e| rows.field_error(4, e.to_string()))?;
+    Ok(TraceMachine { id, platform: rows.text(3).to_owned(), capacity })
+}
+
+/// A machine going or coming; `None` for a change of its size, and for one that comes without a size (32 do).
+fn changed(rows: &Rows, at_us: u64, id: u64, event: u8) -> Result<Option<TraceChange>, TraceError> {
+    let sized = !rows.text(4).is_empty() && !rows.text(5).is_empty();
+    let added = match event {
+        MACHINE_ADD if !sized => return Ok(None),
+        MACHINE_ADD => Some(machine(rows, id)?),
+        MACHINE_REMOVE => None,
+        MACHINE_UPDATE => return Ok(None),
+        other => return Err(rows.field_error(2, format!("{other} is no event type of machines; 0 to 2 are"))),
+    };
+    Ok(Some(TraceChange { at_us, machine: id, added }))
 }
 
 /// A task that was there before, as the events at time 0 leave it.
@@ -151,10 +176,18 @@ impl Replay {
             (SUBMIT, None) if !self.initial.contains_key(&key) => {
                 self.arrived.insert(key, self.arriving.len());
                 let task = TASK.read(rows)?;
-                self.arriving.push(Arriving { task, submit_us: time, schedule_us: None, end: None });
+                self.arriving.push(Arriving {
+                    task,
+                    submit_us: time,
+                    schedule_us: None,
+                    machine: None,
+                    end: None,
+                });
             }
             (SCHEDULE, Some(task)) => {
-                task.schedule_us.get_or_insert(time);
+                if task.schedule_us.is_none() {
+                    (task.schedule_us, task.machine) = (Some(time), rows.optional(4)?);
+                }
             }
             (SUBMIT | SCHEDULE | UPDATE_PENDING | UPDATE_RUNNING, _) => {}
             (other, known) => {

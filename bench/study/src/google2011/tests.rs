@@ -43,12 +43,14 @@ fn expected_tasks() -> (Vec<Running>, Vec<Arriving>) {
             task: first,
             submit_us: 604_046_280,
             schedule_us: Some(605_569_015),
+            machine: Some(5),
             end: Some((675_251_705, End::Finished)),
         },
         Arriving {
             task: TraceTask { index: 1, ..first },
             submit_us: 604_046_281,
             schedule_us: None,
+            machine: None,
             end: None,
         },
     ];
