@@ -54,12 +54,12 @@ fn decide(bencher: Bencher<'_, '_>, Case(machines, percent, shape, tasks): Case,
     });
 }
 
-#[divan::bench(args = cases(), max_time = 0.15)]
+#[divan::bench(args = cases(), min_time = 0.15, max_time = 0.15)]
 fn batch(bencher: Bencher<'_, '_>, case: Case) {
     decide(bencher, case, "batch");
 }
 
-#[divan::bench(args = cases(), max_time = 0.15)]
+#[divan::bench(args = cases(), min_time = 0.15, max_time = 0.15)]
 fn service(bencher: Bencher<'_, '_>, case: Case) {
     decide(bencher, case, "service");
 }

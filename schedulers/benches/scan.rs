@@ -55,7 +55,7 @@ fn sum(columns: &[u32]) -> u32 {
     columns.iter().fold(0, |sum, amount| sum.wrapping_add(*amount))
 }
 
-#[divan::bench(args = MACHINES, max_time = 0.3)]
+#[divan::bench(args = MACHINES, min_time = 0.3, max_time = 0.3)]
 fn by_columns(bencher: Bencher<'_, '_>, machines: u32) {
     let stage = stage((machines, PERCENT));
     let mut stage = stage.borrow_mut();
@@ -64,7 +64,7 @@ fn by_columns(bencher: Bencher<'_, '_>, machines: u32) {
     bencher.counter(ItemsCount::new(machines)).bench_local(|| scan(cell, columns, job));
 }
 
-#[divan::bench(args = MACHINES, max_time = 0.3)]
+#[divan::bench(args = MACHINES, min_time = 0.3, max_time = 0.3)]
 fn by_the_fit_rule(bencher: Bencher<'_, '_>, machines: u32) {
     let stage = stage((machines, PERCENT));
     let stage = stage.borrow();
@@ -73,13 +73,13 @@ fn by_the_fit_rule(bencher: Bencher<'_, '_>, machines: u32) {
     bencher.counter(ItemsCount::new(machines)).bench_local(|| plain(cell, &overlay, task, demand));
 }
 
-#[divan::bench(args = MACHINES, max_time = 0.3)]
+#[divan::bench(args = MACHINES, min_time = 0.3, max_time = 0.3)]
 fn sum_of_columns(bencher: Bencher<'_, '_>, machines: u32) {
     let columns = vec![1u32; 4 * machines as usize];
     bencher.counter(ItemsCount::new(machines)).bench_local(|| sum(black_box(&columns)));
 }
 
-#[divan::bench(args = MACHINES, max_time = 0.3)]
+#[divan::bench(args = MACHINES, min_time = 0.3, max_time = 0.3)]
 fn columns_made(bencher: Bencher<'_, '_>, machines: u32) {
     let stage = stage((machines, PERCENT));
     let stage = stage.borrow();
@@ -91,7 +91,7 @@ fn columns_made(bencher: Bencher<'_, '_>, machines: u32) {
     });
 }
 
-#[divan::bench(args = MACHINES, max_time = 0.3)]
+#[divan::bench(args = MACHINES, min_time = 0.3, max_time = 0.3)]
 fn one_percent_read_again(bencher: Bencher<'_, '_>, machines: u32) {
     let stage = stage((machines, PERCENT));
     let mut stage = stage.borrow_mut();
@@ -127,12 +127,12 @@ mod view {
         });
     }
 
-    #[divan::bench(args = MACHINES, max_time = 0.3)]
+    #[divan::bench(args = MACHINES, min_time = 0.3, max_time = 0.3)]
     fn placed_and_cleared(bencher: Bencher<'_, '_>, machines: u32) {
         with_plan(bencher, machines, |overlay, _| overlay.clear());
     }
 
-    #[divan::bench(args = MACHINES, max_time = 0.3)]
+    #[divan::bench(args = MACHINES, min_time = 0.3, max_time = 0.3)]
     fn placed_and_undone_one_by_one(bencher: Bencher<'_, '_>, machines: u32) {
         with_plan(bencher, machines, |overlay, job| {
             (0..TASKS).for_each(|index| overlay.undo(TaskId { job, group: 0, index }));

@@ -1,4 +1,4 @@
-//! The cells that benches plan on: machines of five shapes, filled with tasks of four sizes by the server's own code.
+//! The cells that benches plan on: machines of three sizes, filled with tasks of four sizes by the server's own code.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
