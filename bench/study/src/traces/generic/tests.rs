@@ -130,6 +130,15 @@ fn each_mistake_names_file_line_column_value_and_way_out() {
             events("5,m1,gone"),
             "machine_events.csv, line 2, column 3 (event): \"gone\" is no event; write down or up",
         ),
+    ];
+    for (tables, expected) in table {
+        assert_told(&tables, expected);
+    }
+}
+
+#[test]
+fn columns_that_are_unknown_or_missing_are_told() {
+    let table = [
         (
             vec![(JOBS, "job,when\nj,1\n".to_owned())],
             "jobs.csv, line 1, column 2: \"when\" is no column of this table; leave it out; the columns are job",
