@@ -100,18 +100,6 @@ fn after_stop(reason: StopReason) -> TaskState {
 mod tests {
     use super::*;
 
-    const STATES: [TaskState; 9] = [
-        TaskState::Pending,
-        TaskState::Placed,
-        TaskState::Running,
-        TaskState::Stopping(StopReason::Stop),
-        TaskState::Stopping(StopReason::Evict),
-        TaskState::Stopping(StopReason::Drain),
-        TaskState::Completed,
-        TaskState::Failed,
-        TaskState::Stopped,
-    ];
-
     const TRIGGERS: [Trigger; 10] = [
         Trigger::Place,
         Trigger::Started,
@@ -155,7 +143,7 @@ mod tests {
 
     #[test]
     fn the_whole_matrix() {
-        for (state, row) in STATES.iter().zip(TABLE) {
+        for (state, row) in TaskState::ALL.iter().zip(TABLE) {
             for (trigger, expected) in TRIGGERS.iter().zip(row.split(' ')) {
                 assert_eq!(name(next(*state, *trigger)), expected, "{state:?} on {trigger:?}");
             }
@@ -164,7 +152,7 @@ mod tests {
 
     #[test]
     fn only_placing_leads_onto_a_machine() {
-        for state in STATES.into_iter().filter(|s| !s.is_live()) {
+        for state in TaskState::ALL.into_iter().filter(|s| !s.is_live()) {
             for trigger in TRIGGERS.into_iter().filter(|t| *t != Trigger::Place) {
                 assert!(next(state, trigger).is_none_or(|s| !s.is_live()));
             }

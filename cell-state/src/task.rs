@@ -27,6 +27,21 @@ pub enum TaskState {
     Stopped,
 }
 
+impl TaskState {
+    /// All of them, in the order of a task's life.
+    pub const ALL: [TaskState; 9] = [
+        TaskState::Pending,
+        TaskState::Placed,
+        TaskState::Running,
+        TaskState::Stopping(StopReason::Stop),
+        TaskState::Stopping(StopReason::Evict),
+        TaskState::Stopping(StopReason::Drain),
+        TaskState::Completed,
+        TaskState::Failed,
+        TaskState::Stopped,
+    ];
+}
+
 /// Why a task was asked to stop, which decides what it becomes.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub enum StopReason {

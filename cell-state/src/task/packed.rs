@@ -34,18 +34,7 @@ const HAS_TXN: u8 = 0x20;
 
 const _: () = assert!(size_of::<Packed>() == 40, "the memory of a cell is mostly these");
 
-const STATES: [TaskState; 9] = [
-    TaskState::Pending,
-    TaskState::Placed,
-    TaskState::Running,
-    TaskState::Stopping(StopReason::Stop),
-    TaskState::Stopping(StopReason::Evict),
-    TaskState::Stopping(StopReason::Drain),
-    TaskState::Completed,
-    TaskState::Failed,
-    TaskState::Stopped,
-];
-
+/// The position in [`TaskState::ALL`].
 fn code_of_state(state: TaskState) -> u8 {
     match state {
         TaskState::Pending => 0,
@@ -181,7 +170,7 @@ impl Packed {
 
     #[inline]
     pub(crate) fn state(&self) -> TaskState {
-        STATES[usize::from(self.flags & STATE).min(STATES.len() - 1)]
+        TaskState::ALL[usize::from(self.flags & STATE).min(TaskState::ALL.len() - 1)]
     }
 
     #[inline]
@@ -273,7 +262,7 @@ mod tests {
             Some(Exit::Unseen),
         ];
         let txn = TxnId { session: SessionId(u32::MAX), number: u64::MAX };
-        for state in STATES {
+        for state in TaskState::ALL {
             for exit in exits {
                 for (machine, placed_by) in [(None, None), (Some(MachineId(u32::MAX)), Some(txn))] {
                     let changed = Time(u64::MAX);

@@ -85,18 +85,7 @@ fn conflicts() -> Vec<ConflictKind> {
         Misfit::Devices { wanted_milli: 1_000, largest_free_milli: 400 },
     ];
     let mut kinds: Vec<ConflictKind> = misfits.into_iter().map(ConflictKind::Misfit).collect();
-    let states = [
-        TaskState::Pending,
-        TaskState::Placed,
-        TaskState::Running,
-        TaskState::Stopping(StopReason::Stop),
-        TaskState::Stopping(StopReason::Evict),
-        TaskState::Stopping(StopReason::Drain),
-        TaskState::Completed,
-        TaskState::Failed,
-        TaskState::Stopped,
-    ];
-    kinds.extend(states.map(ConflictKind::TaskState));
+    kinds.extend(TaskState::ALL.map(ConflictKind::TaskState));
     kinds.extend([
         ConflictKind::Changed { version: Seq(300) },
         ConflictKind::Epoch { epoch: 5 },
