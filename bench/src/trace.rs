@@ -88,6 +88,9 @@ pub const START_US: u64 = 600_000_000;
 /// Tasks of one job submitted further apart than this, in microseconds, count as jobs of their own.
 const WAVE_GAP_US: u64 = 1_000_000;
 
+/// A job of the trace, its priority, and which of its waves.
+type WaveId = (u64, u8, u32);
+
 /// The steps durations are rounded to, per doubling: a step is 9 %.
 const DURATION_STEPS: u64 = 8;
 
@@ -133,21 +136,13 @@ impl Trace {
     }
 
     fn arrivals(&self) -> Vec<Arrival> {
-        // The wave a job's latest task belongs to, and when it was submitted.
-        let mut waves: BTreeMap<(u64, u8), (u32, u64)> = BTreeMap::new();
-        let mut jobs: BTreeMap<(u64, u8, u32), (u64, Parts)> = BTreeMap::new();
-        for arriving in &self.arriving {
-            let (task, at) = (&arriving.task, arriving.submit_us);
-            let wave = waves.entry((task.job, task.priority)).or_insert((0, at));
-            if at > wave.1 + WAVE_GAP_US {
-                wave.0 += 1;
-            }
-            wave.1 = at;
-            let (_, parts) = jobs.entry((task.job, task.priority, wave.0)).or_insert((at, Parts::default()));
+        let mut jobs: BTreeMap<WaveId, (u64, Parts)> = BTreeMap::new();
+        for (wave, arriving) in self.waves() {
+            let (_, parts) = jobs.entry(wave).or_insert((arriving.submit_us, Parts::default()));
             let (run_for_us, exit_code) = arriving.run();
-            parts.add(task, run_for_us, exit_code);
+            parts.add(&arriving.task, run_for_us, exit_code);
         }
-        let specs = |((job, priority, wave), (at, parts)): ((u64, u8, u32), (u64, Parts))| {
+        let specs = |((job, priority, wave), (at, parts)): (WaveId, (u64, Parts))| {
             let at_us = at.saturating_sub(START_US);
             parts
                 .jobs(&format!("a{wave}-{job}-{priority}"), priority)
@@ -155,6 +150,20 @@ impl Trace {
                 .map(move |job| Arrival { at_us, job })
         };
         jobs.into_iter().flat_map(specs).collect()
+    }
+
+    /// Each arriving task, in order, with the wave of its job that it belongs to: a job whose tasks come after a pause is
+    /// submitted again.
+    fn waves(&self) -> impl Iterator<Item = (WaveId, &Arriving)> {
+        // The wave a job's latest task belongs to, and when it was submitted.
+        let mut latest: BTreeMap<(u64, u8), (u32, u64)> = BTreeMap::new();
+        self.arriving.iter().map(move |arriving| {
+            let (job, priority, at) = (arriving.task.job, arriving.task.priority, arriving.submit_us);
+            let (wave, last) = latest.entry((job, priority)).or_insert((0, at));
+            *wave += u32::from(at > *last + WAVE_GAP_US);
+            *last = at;
+            ((job, priority, *wave), arriving)
+        })
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use cell_state::job::Band;
 
-use super::{Arriving, End, START_US, Trace, TraceMachine, TraceTask, WAVE_GAP_US};
+use super::{Arriving, End, START_US, Trace, TraceMachine, TraceTask, WaveId};
 use crate::cell_c;
 use crate::priority;
 use crate::scenario::{Change, Gathered, Job, MachineChange, Placed, Scenario, Tasks};
@@ -62,19 +62,11 @@ impl Trace {
     }
 
     fn arriving_jobs(&self, placing: &mut Placing, scenario: &mut Scenario) {
-        // The wave a job's latest task belongs to, and when it was submitted.
-        let mut waves: BTreeMap<(u64, u8), (u32, u64)> = BTreeMap::new();
-        let mut jobs: BTreeMap<(u64, u8, u32), (u64, bool, Gathered)> = BTreeMap::new();
-        for arriving in &self.arriving {
-            let (task, at) = (&arriving.task, arriving.submit_us);
-            let wave = waves.entry((task.job, task.priority)).or_insert((0, at));
-            if at > wave.1 + WAVE_GAP_US {
-                wave.0 += 1;
-            }
-            wave.1 = at;
-            let key = (task.job, task.priority, wave.0);
-            let (_, distinct, tasks) = jobs.entry(key).or_insert_with(|| (at, false, Gathered::default()));
-            *distinct |= task.distinct;
+        let mut jobs: BTreeMap<WaveId, (u64, bool, Gathered)> = BTreeMap::new();
+        for (wave, arriving) in self.waves() {
+            let new = || (arriving.submit_us, false, Gathered::default());
+            let (_, distinct, tasks) = jobs.entry(wave).or_insert_with(new);
+            *distinct |= arriving.task.distinct;
             let scheduled = arriving.schedule_us.map(|at| at.saturating_sub(START_US));
             let placed = scheduled.and_then(|at| placing.at(arriving.machine, at));
             tasks.add(Tasks { placed, ..ran(arriving) });
