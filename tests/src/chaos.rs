@@ -18,8 +18,6 @@ use std::time::{Duration, Instant};
 use cell_state::Seq;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use tokio::sync::watch;
-use transport::Role;
 
 use crate::test_cell::TestCell;
 use crate::witness::Witness;
@@ -91,12 +89,7 @@ pub fn run(plan: Plan) -> Summary {
     cell.wait_ready(3);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let runtime = runtime.expect("a runtime");
-    let (goal, mut reached) = watch::channel(None);
-    let mut witness = Witness::new(cell.address(), cell.issue(Role::Reader, "witness"));
-    let witness = runtime.spawn(async move {
-        witness.follow(&mut reached).await;
-        witness
-    });
+    let (witness, goal) = Witness::start(&runtime, &cell);
     let load = Load::start(&runtime, &cell, plan.seed);
 
     let mut summary = Summary::default();

@@ -9,11 +9,15 @@ use std::net::SocketAddr;
 use cell_state::page::Restore;
 use cell_state::record::{self, Kind, Record};
 use cell_state::{Cell, Seq};
+use tokio::runtime::Runtime;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use transport::Role;
 use transport::message::Scope;
 use transport_quic::{Client, Credentials};
 
 use crate::history::History;
-use crate::test_cell::connect;
+use crate::test_cell::{TestCell, connect};
 
 /// A copy of the cell and of the bytes it was built from.
 pub struct Witness {
@@ -36,6 +40,17 @@ impl Witness {
         Witness { address, credentials, cell, restoring, entries, marks: 0, breaks: 0 }
     }
 
+    /// A witness that follows a cell in the background, and where to tell it the position it may stop at.
+    pub fn start(runtime: &Runtime, cell: &TestCell) -> (JoinHandle<Witness>, watch::Sender<Option<Seq>>) {
+        let (goal, mut reached) = watch::channel(None);
+        let mut witness = Witness::new(cell.address(), cell.issue(Role::Reader, "witness"));
+        let following = runtime.spawn(async move {
+            witness.follow(&mut reached).await;
+            witness
+        });
+        (following, goal)
+    }
+
     /// The copy.
     pub fn cell(&mut self) -> &mut Cell {
         self.cell.as_mut().expect("a stream starts with a snapshot or an entry")
@@ -47,7 +62,7 @@ impl Witness {
     }
 
     /// Follows the log over every break, until the copy is at `until` and a mark there or later has proved it.
-    pub async fn follow(&mut self, until: &mut tokio::sync::watch::Receiver<Option<Seq>>) {
+    pub async fn follow(&mut self, until: &mut watch::Receiver<Option<Seq>>) {
         loop {
             let client = connect(self.address, &self.credentials).await;
             if self.follow_once(&client, until).await {
@@ -59,11 +74,7 @@ impl Witness {
     }
 
     /// True when the end was reached, false when the stream broke.
-    async fn follow_once(
-        &mut self,
-        client: &Client,
-        until: &mut tokio::sync::watch::Receiver<Option<Seq>>,
-    ) -> bool {
+    async fn follow_once(&mut self, client: &Client, until: &mut watch::Receiver<Option<Seq>>) -> bool {
         let after = self.cell.as_ref().map(Cell::seq);
         let Ok(mut subscription) = client.subscribe(Scope::Full, after).await else { return false };
         loop {

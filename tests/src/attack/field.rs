@@ -33,12 +33,7 @@ impl Field {
     pub(super) fn of(cell: TestCell, plan: &Plan) -> Field {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
         let runtime = runtime.expect("a runtime");
-        let (goal, mut reached) = watch::channel(None);
-        let mut witness = Witness::new(cell.address(), cell.issue(Role::Reader, "witness"));
-        let witness = runtime.spawn(async move {
-            witness.follow(&mut reached).await;
-            witness
-        });
+        let (witness, goal) = Witness::start(&runtime, &cell);
         let pressure = Pressure::start(&runtime, &cell, plan.shape);
         let field = Field { cell, runtime, pressure, witness, goal };
         field.goes_on();
