@@ -1,5 +1,7 @@
 //! The connection of a command to its server: which server, which credentials, and one method per question.
 
+mod credentials;
+
 use std::cell::RefCell;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
@@ -13,7 +15,7 @@ use transport::bounds::ROWS_MAX;
 use transport::message::{LogPiece, LogRequest, Refusal, ServerStatus};
 use transport::view::{Attempt, Body, CellView, ConflictCount, JobRow, JobView, MachineRow, MachineView};
 use transport::view::{Query, SchedulerView};
-use transport::{Reply, Request, Role};
+use transport::{Reply, Request};
 use transport_quic::pki::Credentials;
 use transport_quic::{CallError, Client};
 
@@ -69,7 +71,7 @@ impl Connection {
     pub(crate) fn check(args: &ConnectArgs) -> Result<Connection, Failure> {
         let server = address("--server", &args.server)?;
         let pki = pki_dir(args.pki.as_deref())?;
-        let (role, name) = choose_credentials(&pki, args.role, args.name.as_deref())?;
+        let (role, name) = credentials::choose(&pki, args.role, args.name.as_deref())?;
         Ok(Connection { server, credentials: Credentials::load(&pki, role, &name)? })
     }
 
@@ -86,47 +88,6 @@ impl Connection {
         let connected = Client::connect(self.server, &self.credentials).await;
         connected.map_err(|e| Failure::Unreachable { server: self.server.to_string(), reason: told(&e) })
     }
-}
-
-/// The roles tried when none is asked for: the one that may do most comes first.
-const ROLES: [Role; 3] = [Role::Operator, Role::User, Role::Reader];
-
-/// Picks the certificate to use: of the role asked for, else operator, user or reader, whichever is there first;
-/// of the name asked for, else the only one of the role.
-fn choose_credentials(pki: &Path, role: Option<Role>, name: Option<&str>) -> Result<(Role, String), Failure> {
-    let roles: Vec<Role> = role.map_or_else(|| ROLES.to_vec(), |r| vec![r]);
-    if let (Some(role), Some(name)) = (role, name) {
-        return Ok((role, name.to_owned()));
-    }
-    let files = std::fs::read_dir(pki).map_err(|e| {
-        let way_out = "name the directory of your certificates with --pki or OHM_PKI; an operator makes them with \
-                       `ohm pki init` and `ohm pki issue`";
-        Failure::Input(format!("--pki: can't read {}: {e}; {way_out}", pki.display()))
-    })?;
-    let files: Vec<String> = files.flatten().filter_map(|f| f.file_name().into_string().ok()).collect();
-    for role in &roles {
-        let prefix = format!("{role}-");
-        let named = files.iter().filter_map(|f| f.strip_prefix(&prefix)?.strip_suffix(".key"));
-        let mut names: Vec<&str> = named.filter(|n| name.is_none_or(|wanted| *n == wanted)).collect();
-        names.sort_unstable();
-        match names[..] {
-            [] => {}
-            [only] => return Ok((*role, only.to_owned())),
-            [..] => {
-                let listed = names.join(", ");
-                let problem =
-                    format!("{} holds several {role} certificates ({listed}); choose one", pki.display());
-                return Err(Failure::Input(format!("--name: {problem} with --name or OHM_NAME")));
-            }
-        }
-    }
-    let wanted = roles.iter().map(|r| r.word()).collect::<Vec<_>>().join(", ");
-    let named = name.map_or_else(String::new, |n| format!(" named {n:?}"));
-    Err(Failure::Input(format!(
-        "--pki: {} holds no {wanted} certificate{named}; `ohm pki issue operator NAME --pki {}` makes one",
-        pki.display(),
-        pki.display()
-    )))
 }
 
 /// An open connection. A broken one is opened again: every question may safely be asked twice.
