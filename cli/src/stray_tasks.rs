@@ -1,10 +1,9 @@
 //! Tasks that outlive their agents, as they should: a cell for trying, which is about to be deleted, ends them here.
 //!
-//! They are found by their shims, whose arguments name the task's directory; a shim that gets SIGUSR1 kills its task's
-//! process group and ends once nothing of it is left.
+//! They are found by their shims, which the tasks' directories name; a shim that gets SIGUSR1 kills its task's process
+//! group and ends once nothing of it is left.
 
-use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Instant;
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -34,19 +33,9 @@ pub(crate) async fn kill(dir: &Path) -> usize {
     found.len()
 }
 
-/// The shims of tasks whose directories are under `dir`: processes called `… shim run DIR …`.
+/// Those of an agent's data directory, and of all agents of a cell's.
 fn shims(dir: &Path) -> Vec<Pid> {
-    let Ok(processes) = std::fs::read_dir("/proc") else { return Vec::new() };
-    let pids = processes.flatten().filter_map(|p| p.file_name().to_str()?.parse().ok());
-    pids.filter(|pid| is_shim(*pid, dir)).filter_map(Pid::from_raw).collect()
-}
-
-fn is_shim(pid: i32, dir: &Path) -> bool {
-    let command = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-    let words: Vec<&[u8]> = command.split(|byte| *byte == 0).collect();
-    let of_task = |w: &&[&[u8]]| {
-        let place = PathBuf::from(std::ffi::OsStr::from_bytes(w[2]));
-        w[0] == b"shim" && w[1] == b"run" && place.starts_with(dir)
-    };
-    words.windows(3).any(|w| of_task(&w))
+    let agents = std::fs::read_dir(dir.join("agents")).into_iter().flatten().flatten();
+    let places = agents.map(|agent| agent.path()).chain([dir.to_owned()]);
+    places.flat_map(|place| agent_host::exec::shims(&place)).filter_map(Pid::from_raw).collect()
 }

@@ -30,8 +30,8 @@ pub const PROCESS_NEWS_MAX: usize = 1_024;
 /// Specs kept: a machine seldom runs tasks of so many jobs, and a simulated cell asks for each of its jobs once.
 pub const SPECS_MAX: usize = 16_384;
 
-/// Shims being started at a time: starting one is processor time of about two milliseconds.
-pub const STARTS_AT_ONCE: usize = 16;
+/// Shims being started at a time: enough to keep every core busy, few enough that none waits long for one.
+pub const STARTS_AT_ONCE: usize = 32;
 
 /// Writes handed to the records and not yet durable.
 pub const WRITES_MAX: usize = 4_096;
@@ -54,8 +54,8 @@ pub const ORPHANS_EVERY: Duration = Duration::from_millis(50);
 /// Directories of ended tasks that are kept, for their logs. The oldest go first.
 pub const ENDED_DIRS_MAX: usize = 1_000;
 
-/// After how many ends the directories are counted again.
-pub const ENDS_PER_SWEEP: u32 = 100;
+/// How many directories too many are removed at a time.
+pub const ENDS_PER_SWEEP: usize = 100;
 
 /// Bytes of a file of the agent's own in a task's directory: a spec is at most 256 KiB as the cell encodes it.
 pub const OWN_FILE_BYTES_MAX: u64 = 4 << 20;
@@ -65,3 +65,9 @@ pub const OUTPUT_READ_BYTES: usize = 64 << 10;
 
 /// Attempts to write a task's exit status, a second apart: a full disk may be cleared in a minute.
 pub const EXIT_WRITES_MAX: u32 = 60;
+
+/// Bytes of the path of a task's directory: the bound of Linux.
+pub const PATH_BYTES_MAX: usize = 4_096;
+
+/// Bytes of a shim's word: ids and a status take less than 40.
+pub const WORD_BYTES_MAX: usize = 128;

@@ -1,28 +1,31 @@
 //! The exec driver: tasks as processes of this machine, each under a shim that outlives the agent.
 
+mod ended;
 mod launch;
+mod nursery;
+mod starts;
 mod watch;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::{self, ErrorKind};
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::thread;
 
 use agent::{Found, PlacementId, Signal, Start};
 use cell_state::JobId;
 use cell_state::machine::MachineSpec;
 use cell_state::task::{Exit, NotStarted};
-use tokio::io::AsyncReadExt;
-use tokio::net::unix::pipe;
-use tokio::sync::{Semaphore, mpsc};
-use tracing::Instrument;
+use tokio::runtime::Handle;
+use tokio::sync::mpsc;
 
-use crate::bounds::{ENDED_DIRS_MAX, ENDS_PER_SWEEP, PROCESS_NEWS_MAX, STARTS_AT_ONCE};
+use crate::bounds::PROCESS_NEWS_MAX;
 use crate::process::{self, Identity};
 use crate::task_dir::{Live, TaskDir};
+use ended::Ended;
+use nursery::Nursery;
+use starts::Starts;
 use watch::Watched;
 
 /// Something that happened to a placement's process.
@@ -47,8 +50,8 @@ impl Happened {
 
 /// What a start led to.
 enum Spawned {
-    /// A shim.
-    New(TaskDir, Identity, Child),
+    /// A shim is being forked.
+    New,
     /// It had happened already, and is going on.
     There,
     /// Nothing is going on.
@@ -67,7 +70,6 @@ pub struct ShimProgram {
 /// The driver. Dropping it, or the receiver of what happened, leaves every process as it is.
 pub struct Exec {
     shared: Arc<Shared>,
-    ends: u32,
 }
 
 struct Shared {
@@ -75,8 +77,11 @@ struct Shared {
     shim: ShimProgram,
     machine: Arc<MachineSpec>,
     news: mpsc::Sender<Happened>,
-    starts: Semaphore,
+    starts: Starts,
+    nursery: Mutex<Option<Nursery>>,
     live: Mutex<BTreeMap<PlacementId, Watched>>,
+    ended: Mutex<Ended>,
+    runtime: Handle,
 }
 
 impl Exec {
@@ -84,7 +89,7 @@ impl Exec {
     /// from now on.
     ///
     /// # Errors
-    /// The directory can't be made or read.
+    /// The directory can't be made or read, or there is no thread to start tasks with.
     pub fn open(
         root: PathBuf,
         shim: ShimProgram,
@@ -92,8 +97,17 @@ impl Exec {
     ) -> io::Result<(Exec, Vec<Found>, mpsc::Receiver<Happened>)> {
         std::fs::create_dir_all(&root)?;
         let (news, happened) = mpsc::channel(PROCESS_NEWS_MAX);
-        let starts = Semaphore::new(STARTS_AT_ONCE);
-        let shared = Arc::new(Shared { root, shim, machine, news, starts, live: Mutex::default() });
+        let shared = Arc::new(Shared {
+            ended: Mutex::new(Ended::find(&root)?),
+            root,
+            shim,
+            machine,
+            news,
+            starts: Starts::default(),
+            nursery: Mutex::default(),
+            live: Mutex::default(),
+            runtime: Handle::current(),
+        });
         let mut found = Vec::new();
         for (id, dir) in TaskDir::list(&shared.root)? {
             // A directory without a readable spec never came to a start.
@@ -101,13 +115,18 @@ impl Exec {
             let exit = shared.find(id, &dir)?;
             found.extend(exit.map(|exit| Found { intent: launch.intent, exit }));
         }
-        Ok((Exec { shared, ends: 0 }, found, happened))
+        let starter = Arc::clone(&shared);
+        thread::Builder::new().name("starts".to_owned()).spawn(move || {
+            while let Some(start) = starter.starts.next() {
+                starter.start(&start);
+            }
+        })?;
+        Ok((Exec { shared }, found, happened))
     }
 
     /// Starts a placement; what comes of it is told later.
     pub fn start(&self, start: Start) {
-        let span = tracing::info_span!("run", task = %start.intent.id.task, epoch = start.intent.id.epoch);
-        tokio::spawn(Arc::clone(&self.shared).start(start).instrument(span));
+        self.shared.starts.add(start);
     }
 
     /// Signals the processes of a placement.
@@ -118,25 +137,29 @@ impl Exec {
         }
     }
 
-    /// Notes an end, and now and then removes the oldest directories.
-    pub fn note_end(&mut self) {
-        self.ends += 1;
-        if self.ends.is_multiple_of(ENDS_PER_SWEEP) {
-            let shared = Arc::clone(&self.shared);
-            tokio::task::spawn_blocking(move || shared.sweep(|_| false));
-        }
-    }
-
     /// Removes the directories of jobs that the cell has forgotten.
     pub fn forget_jobs(&self, jobs: Vec<JobId>) {
         let shared = Arc::clone(&self.shared);
-        tokio::task::spawn_blocking(move || shared.sweep(|id| jobs.contains(&id.task.job)));
+        tokio::task::spawn_blocking(move || {
+            let forgotten = shared.ended().take(|id| jobs.contains(&id.task.job));
+            forgotten.into_iter().for_each(|id| remove(&TaskDir::of(&shared.root, id)));
+        });
+    }
+}
+
+impl Drop for Exec {
+    fn drop(&mut self) {
+        self.shared.starts.close();
     }
 }
 
 impl Shared {
     fn live(&self) -> MutexGuard<'_, BTreeMap<PlacementId, Watched>> {
         self.live.lock().expect("nothing panics while it holds this lock")
+    }
+
+    fn ended(&self) -> MutexGuard<'_, Ended> {
+        self.ended.lock().expect("nothing panics while it holds this lock")
     }
 
     /// What became of an earlier start: `Some(None)` is watched from now on, `None` never came to run.
@@ -149,7 +172,7 @@ impl Shared {
             Some(live) => live,
             None => {
                 // A shim may be about to take it: whoever makes the file has the start.
-                let ruled_out = Live { boot: boot.clone(), shim: None, child: None };
+                let ruled_out = Live { boot: boot.clone(), shim: None };
                 if dir.claim(&ruled_out)? {
                     return Ok(None);
                 }
@@ -157,38 +180,29 @@ impl Shared {
             }
         };
         let Some(shim) = live.shim.filter(|_| live.boot == boot) else { return Ok(None) };
-        self.live().insert(id, Watched::new(dir.clone(), shim));
-        tokio::spawn(Arc::clone(self).watch(id, dir.clone(), shim, None));
+        self.live().insert(id, Watched::found(dir.clone(), shim));
+        self.runtime.spawn(Arc::clone(self).watch(id, dir.clone(), shim));
         Ok(Some(None))
     }
 
-    async fn start(self: Arc<Shared>, start: Start) {
+    /// Starts a placement, on the thread for that.
+    fn start(self: &Arc<Shared>, start: &Start) {
         let id = start.intent.id;
-        let Ok(place) = self.starts.acquire().await else { return };
-        let shared = Arc::clone(&self);
-        let spawned = tokio::task::spawn_blocking(move || shared.spawn(&start)).await;
-        let (dir, shim, mut child) = match spawned {
-            Ok(Spawned::New(dir, shim, child)) => (dir, shim, child),
+        let span = tracing::info_span!("run", task = %id.task, epoch = id.epoch);
+        let _entered = span.enter();
+        let happened = match self.spawn(start) {
+            // The shim tells the rest.
+            Spawned::New => return,
             // Watched since; its end is told when it comes.
-            Ok(Spawned::There) => return self.tell(Happened::Started(id)).await,
-            Ok(Spawned::Over(exit)) => return self.tell(Happened::of(id, exit)).await,
-            // The runtime is shutting down.
-            Err(_) => return,
+            Spawned::There => Happened::Started(id),
+            Spawned::Over(exit) => Happened::of(id, exit),
         };
-        self.live().insert(id, Watched::new(dir.clone(), shim));
-        let started = tokio::select! {
-            started = has_started(&mut child) => started,
-            () = self.news.closed() => return,
-        };
-        drop(place);
-        if started {
-            tracing::info!("started");
-            self.tell(Happened::Started(id)).await;
-        }
-        self.watch(id, dir, shim, Some(child)).await;
+        self.starts.settled();
+        // Fails when the agent is stopping.
+        let _ = self.news.blocking_send(happened);
     }
 
-    /// Makes the directory and spawns the shim.
+    /// Makes the directory and has a shim forked for it.
     fn spawn(self: &Arc<Shared>, start: &Start) -> Spawned {
         let id = start.intent.id;
         let dir = TaskDir::of(&self.root, id);
@@ -201,12 +215,12 @@ impl Shared {
         let Some(launch) = launch::launch(start, &self.machine, &dir) else {
             return Spawned::Over(Exit::NotStarted(NotStarted::NoDriver));
         };
-        match dir.create(&launch).and_then(|()| self.spawn_shim(&dir)) {
-            Ok(child) => match Identity::of(child.id() as i32) {
-                Some(shim) => Spawned::New(dir, shim, child),
-                None => unreachable!("a child is known to the kernel until it is reaped"),
-            },
-            Err(error) => failed(&dir, &error),
+        match dir.create(&launch).and_then(|()| self.fork_shim(id, &dir)) {
+            Ok(()) => Spawned::New,
+            Err(error) => {
+                self.live().remove(&id);
+                failed(&dir, &error)
+            }
         }
     }
 
@@ -236,44 +250,42 @@ impl Shared {
         Ok(None)
     }
 
-    fn spawn_shim(&self, dir: &TaskDir) -> io::Result<Child> {
-        let log = std::fs::File::create(dir.path().join("shim.log"))?;
-        let mut command = Command::new(&self.shim.path);
-        command.arg0("ohm").args(&self.shim.args).arg("run").arg(dir.path()).args(&self.shim.args);
-        command.current_dir(dir.path()).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
-        command.spawn()
+    /// Waits until nothing of a placement is left whose shim isn't watched by a nursery, and tells how it ended.
+    async fn watch(self: Arc<Shared>, id: PlacementId, dir: TaskDir, shim: Identity) {
+        let pidfd = self.live().get_mut(&id).and_then(Watched::pidfd);
+        tokio::select! {
+            () = watch::gone(shim, pidfd) => self.look_at_end(id, dir, Some(shim)).await,
+            () = self.news.closed() => {}
+        }
     }
 
-    /// Waits until nothing of a placement is left, and tells how it ended.
-    async fn watch(self: Arc<Shared>, id: PlacementId, dir: TaskDir, shim: Identity, child: Option<Child>) {
-        let pidfd = self.live().get(&id).and_then(Watched::pidfd);
-        let exit = tokio::select! {
-            () = watch::gone(shim, pidfd) => watch::exit(dir, shim, child).await,
-            () = self.news.closed() => return,
-        };
-        self.live().remove(&id);
-        let Some(exit) = exit else { return };
+    /// Looks how the task of a shim that is gone ended, and tells it.
+    async fn look_at_end(&self, id: PlacementId, dir: TaskDir, shim: Option<Identity>) {
+        if let Some(exit) = watch::exit(dir, shim).await {
+            self.over(id, exit).await;
+        }
+    }
+
+    /// A placement is over: told once, whoever noticed it.
+    async fn over(&self, id: PlacementId, exit: Exit) {
+        let Some(watched) = self.live().remove(&id) else { return };
+        if watched.is_starting() {
+            self.starts.settled();
+        }
         tracing::info!(placement = %id, ?exit, "ended");
         self.tell(Happened::of(id, exit)).await;
+        let surplus = self.ended().add(id);
+        if !surplus.is_empty() {
+            let root = self.root.clone();
+            tokio::task::spawn_blocking(move || {
+                surplus.into_iter().for_each(|id| remove(&TaskDir::of(&root, id)));
+            });
+        }
     }
 
     async fn tell(&self, happened: Happened) {
         // Fails when the agent is stopping; the next one reads it from the directory.
         let _ = self.news.send(happened).await;
-    }
-
-    /// Removes directories of ended placements: those that `which` names, and the oldest of too many.
-    fn sweep(&self, which: impl Fn(PlacementId) -> bool) {
-        let Ok(all) = TaskDir::list(&self.root) else { return };
-        let ended = all.into_iter().filter(|(id, _)| !self.live().contains_key(id));
-        let mut ended: Vec<_> = ended.filter_map(|(id, dir)| Some((dir.ended_at()?, id, dir))).collect();
-        ended.sort_by_key(|(at, id, _)| (*at, *id));
-        let surplus = ended.len().saturating_sub(ENDED_DIRS_MAX);
-        for (n, (_, id, dir)) in ended.into_iter().enumerate() {
-            if n < surplus || which(id) {
-                remove(&dir);
-            }
-        }
     }
 }
 
@@ -291,15 +303,15 @@ fn failed(dir: &TaskDir, error: &io::Error) -> Spawned {
     }))
 }
 
-/// Reads the shim's word: true when the command has taken over, false when the shim ended without saying so.
-async fn has_started(child: &mut Child) -> bool {
-    let Some(stdout) = child.stdout.take() else { return false };
-    let Ok(mut pipe) = pipe::Receiver::from_owned_fd(stdout.into()) else { return false };
-    let mut word = [0; crate::shim::STARTED.len()];
-    pipe.read_exact(&mut word).await.is_ok_and(|_| word == crate::shim::STARTED)
-}
-
 /// The directory of tasks in a data directory.
 pub fn root(data: &Path) -> PathBuf {
     data.join("tasks")
+}
+
+/// The shims of tasks that go on in a data directory, by pid.
+pub fn shims(data: &Path) -> Vec<i32> {
+    let boot = process::boot_id();
+    let all = TaskDir::list(&root(data)).unwrap_or_default().into_iter();
+    let live = all.filter_map(|(_, dir)| dir.live().ok().flatten()).filter(|live| live.boot == boot);
+    live.filter_map(|live| live.shim).filter(Identity::is_alive).map(|shim| shim.pid).collect()
 }

@@ -114,7 +114,13 @@ impl Host {
                         self.on_answer(next)?;
                     }
                 }
-                happened = self.driver.happened() => self.on_happened(happened)?,
+                happened = self.driver.happened() => {
+                    self.on_happened(happened)?;
+                    // What has happened meanwhile goes into the same group of records and reports.
+                    while let Some(next) = self.driver.happened_too() {
+                        self.on_happened(Some(next))?;
+                    }
+                }
                 () = sleep_until(timeout) => self.on_time(),
             }
         }
@@ -220,11 +226,6 @@ impl Host {
             }
             None => return Err(AgentError::RecordsLost("their writer stopped".to_owned())),
         };
-        if let (Input::Ended(..) | Input::NotStarted(..), Driver::Exec { exec, .. }) =
-            (input, &mut self.driver)
-        {
-            exec.note_end();
-        }
         self.fleet.handle(now, 0, input);
         Ok(())
     }

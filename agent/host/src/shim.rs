@@ -2,22 +2,28 @@
 //! the agent. Step 10 (run) of a placement's life.
 //!
 //! ```text
-//! agent ──spawns──▶ shim `run DIR` (own session, reaps all that the task leaves behind)
-//!                     │ claims DIR/live.json: whoever makes it has the start, nobody has it twice
-//!                     └──spawns──▶ stub `exec DIR` (own process group; dies with the shim)
-//!                                    │ waits until its pid is in live.json, then becomes the command
-//!                                    ▼
-//!                                  the task
+//! agent ──spawns once──▶ nursery `serve`
+//!   │  ▲                   │ forks for each directory that the agent names
+//!   │  │                   ▼
+//!   │  └──words────────── shim (own session, reaps all that the task leaves behind)
+//!   │                       │ claims DIR/live.json: whoever makes it has the start, nobody has it twice
+//!   └──makes DIR            └──forks──▶ the task (own process group; dies with the shim)
 //! ```
+//!
+//! A fork of the nursery, which is small and has one thread, costs a fifth of starting a program; that is why shims are made
+//! this way. The nursery ends with its agent; shims go on. `run DIR` is a shim without a nursery, for one who looks for a
+//! fault.
 //!
 //! Signals to the shim: TERM is passed on to the task's process group; USR1 kills the group. When the task's main process
 //! ends, whatever it started and left is killed, and once nothing is left the exit status is written.
 
 mod launch;
+mod nursery;
 mod output;
 mod supervise;
+mod word;
 
-pub(crate) use supervise::STARTED;
+pub(crate) use word::{What, Word};
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -25,15 +31,14 @@ use std::process::ExitCode;
 
 use crate::task_dir::TaskDir;
 
-/// Runs the shim: what `ohm shim ARGS` does. The arguments are `run DIR [ARG…]`, where the further ones are what this
-/// program needs before `exec` to come back here, or `exec DIR PID`.
+/// Runs the shim: what `ohm shim ARGS` does. The arguments are `serve` or `run DIR`.
 pub fn main(mut args: impl Iterator<Item = OsString>) -> ExitCode {
     let (verb, dir) = (args.next(), args.next().map(PathBuf::from));
     match (verb.as_ref().and_then(|verb| verb.to_str()), dir) {
-        (Some("run"), Some(dir)) => supervise::run(TaskDir::at(dir), args.collect()),
-        (Some("exec"), Some(dir)) => launch::exec(&TaskDir::at(dir), args.next()),
+        (Some("serve"), _) => nursery::serve(),
+        (Some("run"), Some(dir)) => supervise::run(&TaskDir::at(dir), None),
         _ => {
-            eprintln!("this is for the agent to call: run DIR [ARG...] | exec DIR PID");
+            eprintln!("this is for the agent to call: serve | run DIR");
             ExitCode::from(2)
         }
     }

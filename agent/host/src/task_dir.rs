@@ -4,17 +4,21 @@
 //! <data>/tasks/<task>-<epoch>/
 //!   spec.json             what to run; written by the agent before the shim starts
 //!   live.json             the claim to this start: made once, by the shim that runs it or by an agent that rules it out
-//!   exit.json             how it ended; durable; the last thing the shim does
-//!   shim.log              complaints of the shim itself
+//!   exit.json             how it ended; the last thing the shim makes
 //!   work/                 the working directory, unless the spec names another
 //!   stdout-<offset>.log   output from that byte on; the highest offset is being written
 //!   stderr-<offset>.log
 //! ```
+//!
+//! `live.json` and `exit.json` are symbolic links whose target is the text itself: one call of the system makes such a
+//! link, whole and only if nobody else has (`readlink` shows it).
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use agent::{Intent, PlacementId};
@@ -49,8 +53,6 @@ pub(crate) struct Live {
     pub(crate) boot: String,
     /// The shim; `None` when an agent ruled the start out before any shim took it.
     pub(crate) shim: Option<Identity>,
-    /// The task's main process, once there is one; it leads the process group.
-    pub(crate) child: Option<Identity>,
 }
 
 /// How it ended: `exit.json`.
@@ -99,7 +101,8 @@ impl TaskDir {
         private.mode(0o700);
         private.create(&self.path)?;
         private.create(self.work())?;
-        self.write_json("spec.json", launch, false)
+        // One that is cut short can't be read, and then nothing was started.
+        write_new(&self.path.join("spec.json"), &to_json(launch)?)
     }
 
     pub(crate) fn remove(&self) -> io::Result<()> {
@@ -111,62 +114,59 @@ impl TaskDir {
     }
 
     pub(crate) fn launch(&self) -> io::Result<Launch> {
-        self.read_json("spec.json")?.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))
+        let mut bytes = Vec::new();
+        File::open(self.path.join("spec.json"))?.take(OWN_FILE_BYTES_MAX).read_to_end(&mut bytes)?;
+        Ok(serde_json::from_slice(&bytes)?)
+    }
+
+    /// The placement it belongs to.
+    pub(crate) fn id(&self) -> Option<PlacementId> {
+        parse_id(self.path.file_name()?.to_str()?)
     }
 
     pub(crate) fn live(&self) -> io::Result<Option<Live>> {
-        self.read_json("live.json")
+        self.read_link("live.json")
     }
 
     pub(crate) fn exit(&self) -> io::Result<Option<Exit>> {
-        Ok(self.read_json::<Ended>("exit.json")?.map(|ended| ended.exit))
+        Ok(self.read_link::<Ended>("exit.json")?.map(|ended| ended.exit))
     }
 
     /// When it ended, as far as the file system knows.
     pub(crate) fn ended_at(&self) -> Option<std::time::SystemTime> {
-        fs::metadata(self.path.join("exit.json")).ok()?.modified().ok()
+        fs::symlink_metadata(self.path.join("exit.json")).ok()?.modified().ok()
     }
 
-    /// Takes the start for `live`, if nobody has it. A link is made or not, so exactly one taker wins, and whoever
-    /// reads the file reads all of it.
+    /// Takes the start for `live`, if nobody has it: exactly one taker wins.
     pub(crate) fn claim(&self, live: &Live) -> io::Result<bool> {
-        let draft = self.path.join(format!("live.json.{}", std::process::id()));
-        write_new(&draft, &to_json(live)?, false)?;
-        let linked = fs::hard_link(&draft, self.path.join("live.json"));
-        fs::remove_file(&draft)?;
-        match linked {
+        self.make_link("live.json", live)
+    }
+
+    /// Says how it ended. What was said first stays.
+    pub(crate) fn write_exit(&self, exit: Exit) -> io::Result<()> {
+        self.make_link("exit.json", &Ended { exit }).map(drop)
+    }
+
+    /// Makes what was written durable.
+    pub(crate) fn sync(&self) -> io::Result<()> {
+        File::open(&self.path)?.sync_all()
+    }
+
+    /// False when it is there already.
+    fn make_link<T: Serialize>(&self, name: &str, value: &T) -> io::Result<bool> {
+        match symlink(OsString::from_vec(to_json(value)?), self.path.join(name)) {
             Ok(()) => Ok(true),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
             Err(error) => Err(error),
         }
     }
 
-    /// Completes the claim that this process has.
-    pub(crate) fn update_live(&self, live: &Live) -> io::Result<()> {
-        self.write_json("live.json", live, false)
-    }
-
-    /// Says how it ended, durably.
-    pub(crate) fn write_exit(&self, exit: Exit) -> io::Result<()> {
-        self.write_json("exit.json", &Ended { exit }, true)
-    }
-
-    fn write_json<T: Serialize>(&self, name: &str, value: &T, durable: bool) -> io::Result<()> {
-        let draft = self.path.join(format!("{name}.{}", std::process::id()));
-        write_new(&draft, &to_json(value)?, durable)?;
-        fs::rename(&draft, self.path.join(name))?;
-        if durable { File::open(&self.path)?.sync_all() } else { Ok(()) }
-    }
-
-    fn read_json<T: DeserializeOwned>(&self, name: &str) -> io::Result<Option<T>> {
-        let file = match File::open(self.path.join(name)) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error),
-        };
-        let mut bytes = Vec::new();
-        file.take(OWN_FILE_BYTES_MAX).read_to_end(&mut bytes)?;
-        Ok(Some(serde_json::from_slice(&bytes)?))
+    fn read_link<T: DeserializeOwned>(&self, name: &str) -> io::Result<Option<T>> {
+        match fs::read_link(self.path.join(name)) {
+            Ok(text) => Ok(Some(serde_json::from_slice(text.as_os_str().as_bytes())?)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 }
 
@@ -174,10 +174,9 @@ fn to_json<T: Serialize>(value: &T) -> io::Result<Vec<u8>> {
     Ok(serde_json::to_vec(value)?)
 }
 
-fn write_new(path: &Path, bytes: &[u8], durable: bool) -> io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
-    file.write_all(bytes)?;
-    if durable { file.sync_all() } else { Ok(()) }
+fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    file.write_all(bytes)
 }
 
 /// The placement a directory is named after: `j1.0.2-3`.
@@ -219,7 +218,7 @@ mod tests {
     fn a_start_is_claimed_once() {
         let root = tempfile::tempdir().unwrap();
         let dir = TaskDir::at(root.path().to_owned());
-        let live = |start| Live { boot: "b".into(), shim: Some(Identity { pid: 1, start }), child: None };
+        let live = |start| Live { boot: "b".into(), shim: Some(Identity { pid: 1, start }) };
         assert!(dir.claim(&live(1)).unwrap());
         assert!(!dir.claim(&live(2)).unwrap());
         assert_eq!(dir.live().unwrap(), Some(live(1)));
@@ -227,15 +226,17 @@ mod tests {
     }
 
     #[test]
-    fn an_exit_is_there_or_not() {
+    fn an_exit_is_there_or_not_and_said_once() {
         let root = tempfile::tempdir().unwrap();
         let dir = TaskDir::at(root.path().to_owned());
         assert_eq!(dir.exit().unwrap(), None);
         for exit in [Exit::Code(3), Exit::Signal(9), Exit::Unseen] {
             dir.write_exit(exit).unwrap();
-            assert_eq!(dir.exit().unwrap(), Some(exit));
+            dir.sync().unwrap();
+            assert_eq!(dir.exit().unwrap(), Some(Exit::Code(3)));
         }
-        fs::write(root.path().join("exit.json"), "{").unwrap();
+        fs::remove_file(root.path().join("exit.json")).unwrap();
+        symlink("{", root.path().join("exit.json")).unwrap();
         assert!(dir.exit().is_err());
     }
 }

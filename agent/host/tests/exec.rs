@@ -118,6 +118,27 @@ async fn a_shim_that_does_not_obey_is_killed_with_its_task() {
 }
 
 #[tokio::test]
+async fn a_killed_nursery_takes_no_task_with_it_and_the_next_start_makes_another() {
+    let mut site = Site::new();
+    site.start(1, script("until [ -e ../go ]; do sleep 0.02; done; exit 8"));
+    site.start(2, script("sleep 1000"));
+    site.started(1).await;
+    site.started(2).await;
+    let nursery = site.parent(1);
+    site::signal(nursery, "KILL");
+    site::wait_until(|| !site::is_alive(nursery)).await;
+    site.start(3, script("exit 3"));
+    assert_eq!(site.end_of(3).await, Exit::Code(3));
+    site.go(1);
+    assert_eq!(site.end_of(1).await, Exit::Code(8));
+    // Of this one nobody but the agent itself can notice that its shim is gone.
+    let live = site.live(2);
+    site::signal(live.shim, "KILL");
+    assert_eq!(site.end_of(2).await, Exit::Unseen);
+    assert!(!site::is_alive(live.child));
+}
+
+#[tokio::test]
 async fn a_killed_shim_leaves_nothing_behind() {
     let mut site = Site::new();
     // A grandchild that left group and session as well.

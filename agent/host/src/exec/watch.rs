@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::os::fd::OwnedFd;
-use std::process::Child;
 use std::sync::Arc;
 
 use agent::Signal;
@@ -16,24 +15,50 @@ use crate::bounds::{ORPHANS_EVERY, WATCH_EVERY};
 use crate::process::{self, Identity};
 use crate::task_dir::TaskDir;
 
-/// A placement whose shim is there.
+/// A placement whose shim is there, or about to be.
 pub(super) struct Watched {
     dir: TaskDir,
-    shim: Identity,
-    /// `None` where the kernel has no such thing, or the shim is gone.
+    /// `None` until it has said that its task started.
+    shim: Option<Identity>,
+    /// The nursery that forked it; 0 for one that was found.
+    nursery: u64,
+    /// Held from the first time it is needed; never where the kernel has no such thing.
     pidfd: Option<Arc<OwnedFd>>,
     kills: u32,
 }
 
 impl Watched {
-    pub(super) fn new(dir: TaskDir, shim: Identity) -> Watched {
-        let pidfd = shim.pid().and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
-        // Only if the pid still means the shim now that it is held.
-        let pidfd = pidfd.filter(|_| shim.is_alive()).map(Arc::new);
-        Watched { dir, shim, pidfd, kills: 0 }
+    /// One that an earlier agent started.
+    pub(super) fn found(dir: TaskDir, shim: Identity) -> Watched {
+        Watched { dir, shim: Some(shim), nursery: 0, pidfd: None, kills: 0 }
     }
 
-    pub(super) fn pidfd(&self) -> Option<Arc<OwnedFd>> {
+    /// One that a nursery is about to fork.
+    pub(super) fn starting(dir: TaskDir, nursery: u64) -> Watched {
+        Watched { dir, shim: None, nursery, pidfd: None, kills: 0 }
+    }
+
+    /// The shim has said who it is; false if it had before.
+    pub(super) fn started(&mut self, shim: Identity) -> bool {
+        self.shim.replace(shim).is_none()
+    }
+
+    pub(super) fn is_starting(&self) -> bool {
+        self.shim.is_none()
+    }
+
+    pub(super) fn nursery(&self) -> u64 {
+        self.nursery
+    }
+
+    pub(super) fn place(&self) -> (TaskDir, Option<Identity>) {
+        (self.dir.clone(), self.shim)
+    }
+
+    pub(super) fn pidfd(&mut self) -> Option<Arc<OwnedFd>> {
+        if self.pidfd.is_none() {
+            self.pidfd = self.shim.and_then(pidfd);
+        }
         self.pidfd.clone()
     }
 
@@ -53,17 +78,25 @@ impl Watched {
         }
     }
 
-    fn send(&self, number: Number) {
-        let sent = match (&self.pidfd, self.shim.pid()) {
+    fn send(&mut self, number: Number) {
+        let alive = self.shim.filter(Identity::is_alive).and_then(|shim| shim.pid());
+        let sent = match (self.pidfd(), alive) {
             (Some(pidfd), _) => pidfd_send_signal(pidfd, number),
-            (None, Some(pid)) if self.shim.is_alive() => kill_process(pid, number),
-            (None, _) => Ok(()),
+            (None, Some(pid)) => kill_process(pid, number),
+            (None, None) => Ok(()),
         };
         // One that is gone needs no signal.
         if let Err(error) = sent.or_else(|e| if e == rustix::io::Errno::SRCH { Ok(()) } else { Err(e) }) {
             tracing::warn!(dir = %self.dir.path().display(), %error, "can't signal a shim");
         }
     }
+}
+
+/// Holds a process, if it is still the one that is meant.
+pub(super) fn pidfd(process: Identity) -> Option<Arc<OwnedFd>> {
+    let pidfd = process.pid().and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
+    // Only if the pid still means it now that it is held.
+    pidfd.filter(|_| process.is_alive()).map(Arc::new)
 }
 
 /// Waits until the shim is gone.
@@ -80,24 +113,20 @@ pub(super) async fn gone(shim: Identity, pidfd: Option<Arc<OwnedFd>>) {
     }
 }
 
-/// A pidfd is readable once its process is gone.
+/// Watches a descriptor. A pidfd is readable once its process is gone.
 #[expect(
     deprecated,
     reason = "unsound only for types whose descriptor may change or close; an OwnedFd's doesn't, and the replacement is an unsafe fn"
 )]
-fn readiness(pidfd: OwnedFd) -> std::io::Result<AsyncFd<OwnedFd>> {
+pub(super) fn readiness(pidfd: OwnedFd) -> std::io::Result<AsyncFd<OwnedFd>> {
     AsyncFd::with_interest(pidfd, Interest::READABLE)
 }
 
 /// How the task of a shim that is gone ended, once nothing of it is left; `None` while the agent is stopping.
-pub(super) async fn exit(dir: TaskDir, shim: Identity, mut child: Option<Child>) -> Option<Exit> {
+pub(super) async fn exit(dir: TaskDir, shim: Option<Identity>) -> Option<Exit> {
     loop {
-        if let Some(child) = &mut child {
-            // Reaps the shim, which is gone.
-            drop(child.try_wait());
-        }
-        let (look, at) = (dir.clone(), shim);
-        let looked = tokio::task::spawn_blocking(move || look_once(&look, at)).await.ok()?;
+        let look = dir.clone();
+        let looked = tokio::task::spawn_blocking(move || look_once(&look, shim)).await.ok()?;
         if looked.is_some() {
             return looked;
         }
@@ -107,14 +136,14 @@ pub(super) async fn exit(dir: TaskDir, shim: Identity, mut child: Option<Child>)
 
 /// The exit status the shim left. A shim that was killed leaves none: then what it left of the task is killed, and
 /// once that is gone nobody knows how the task ended.
-fn look_once(dir: &TaskDir, shim: Identity) -> Option<Exit> {
+fn look_once(dir: &TaskDir, shim: Option<Identity>) -> Option<Exit> {
     if let Ok(Some(exit)) = dir.exit() {
         return Some(exit);
     }
     let orphans = orphans(dir, shim);
     if orphans.is_empty() {
         // So that readers of its output know that nothing will follow.
-        if let Err(error) = dir.write_exit(Exit::Unseen) {
+        if let Err(error) = dir.write_exit(Exit::Unseen).and_then(|()| dir.sync()) {
             tracing::warn!(dir = %dir.path().display(), %error, "can't note the end of a task");
         }
         return Some(Exit::Unseen);
@@ -126,11 +155,11 @@ fn look_once(dir: &TaskDir, shim: Identity) -> Option<Exit> {
 }
 
 /// What is left of a task: processes of the shim's session, and those that left it but still carry the task's variable.
-fn orphans(dir: &TaskDir, shim: Identity) -> Vec<Pid> {
+fn orphans(dir: &TaskDir, shim: Option<Identity>) -> Vec<Pid> {
     let variable = format!("{DIR_VARIABLE}={}", dir.path().display());
     let left = process::all().into_iter().filter(|pid| {
         let Some(stat) = process::stat(*pid).filter(|stat| !stat.is_dead()) else { return false };
-        let in_session = stat.session == shim.pid && stat.start >= shim.start;
+        let in_session = shim.is_some_and(|shim| stat.session == shim.pid && stat.start >= shim.start);
         in_session || has_variable(*pid, &variable)
     });
     left.filter_map(Pid::from_raw).collect()

@@ -53,6 +53,14 @@ impl Driver {
             Driver::Simulated(_) => std::future::pending().await,
         }
     }
+
+    /// Something about a process that has happened already.
+    pub(super) fn happened_too(&mut self) -> Option<Noticed> {
+        match self {
+            Driver::Exec { happened, .. } => happened.try_recv().ok().map(Noticed::Process),
+            Driver::Simulated(_) => None,
+        }
+    }
 }
 
 pub(super) fn open_real(

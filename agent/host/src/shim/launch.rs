@@ -1,51 +1,47 @@
-//! The stub: a process that waits until it is known, and then becomes the task's command.
+//! Becoming the task: what the forked child of a shim does before it is the command.
 
-use std::ffi::OsString;
-use std::io::{self, Read, Write};
-use std::os::fd::AsFd;
-use std::os::unix::net::UnixStream;
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
-use std::process::{Command, ExitCode, Stdio};
+use std::process::{Command, Stdio};
 
 use cell_state::task::NotStarted;
 use rustix::process::{Signal, getppid, set_parent_process_death_signal};
 
+use crate::process::Identity;
 use crate::task_dir::{Launch, TaskDir};
 
-/// Becomes the command. Standard input is a socket to the shim: a byte from it is the word to go, and why the command
-/// couldn't be started goes back through it. It closes by itself when the command has taken over.
-pub(super) fn exec(dir: &TaskDir, shim: Option<OsString>) -> ExitCode {
-    let Ok(control) = io::stdin().as_fd().try_clone_to_owned() else { return ExitCode::FAILURE };
-    let mut control = UnixStream::from(control);
-    let why = match prepare(dir, shim, &mut control) {
-        Ok(Some(launch)) => become_command(dir, &launch),
-        // The shim has gone: nobody may start this any more.
-        Ok(None) => return ExitCode::FAILURE,
-        Err(error) => os(&error),
-    };
-    let told = serde_json::to_vec(&why).expect("a reason encodes");
-    match control.write_all(&told) {
-        Ok(()) => ExitCode::from(127),
-        Err(_) => ExitCode::FAILURE,
-    }
+/// The child's ends of its pipes.
+pub(super) struct Ends {
+    pub(super) stdout: OwnedFd,
+    pub(super) stderr: OwnedFd,
+    /// Why the command couldn't be started goes into it. It closes by itself when the command has taken over.
+    pub(super) told: OwnedFd,
 }
 
-fn prepare(dir: &TaskDir, shim: Option<OsString>, control: &mut UnixStream) -> io::Result<Option<Launch>> {
+/// Becomes the command; returns only when that fails, and has told the shim why.
+pub(super) fn become_command(dir: &TaskDir, launch: &Launch, shim: Identity, ends: Ends) {
+    let Ends { stdout, stderr, told } = ends;
+    let why = match prepare(shim) {
+        Ok(true) => take_over(dir, launch, stdout, stderr),
+        // The shim has gone: nobody may start this any more.
+        Ok(false) => return,
+        Err(error) => os(&error),
+    };
+    let text = serde_json::to_vec(&why).expect("a reason encodes");
+    // Fails when nobody is left to hear it.
+    let _ = File::from(told).write_all(&text);
+}
+
+/// Has this process die with the shim; false when the shim is gone already.
+fn prepare(shim: Identity) -> io::Result<bool> {
     set_parent_process_death_signal(Some(Signal::KILL))?;
-    // The shim may have died before that was set.
-    let parent = getppid().map(|pid| pid.as_raw_nonzero().to_string());
-    if parent.map(OsString::from) != shim {
-        return Ok(None);
-    }
-    let launch = dir.launch()?;
-    match control.read(&mut [0])? {
-        0 => Ok(None),
-        _ => Ok(Some(launch)),
-    }
+    Ok(getppid() == shim.pid())
 }
 
 /// Only returns when that fails.
-fn become_command(dir: &TaskDir, launch: &Launch) -> NotStarted {
+fn take_over(dir: &TaskDir, launch: &Launch, stdout: OwnedFd, stderr: OwnedFd) -> NotStarted {
     let directory = launch.directory.as_ref().map_or_else(|| dir.work(), Into::into);
     if let Err(error) = std::env::set_current_dir(directory) {
         return match error.kind() {
@@ -54,7 +50,8 @@ fn become_command(dir: &TaskDir, launch: &Launch) -> NotStarted {
         };
     }
     let mut command = Command::new(&launch.command);
-    command.args(&launch.args).env_clear().envs(&launch.env).stdin(Stdio::null());
+    command.args(&launch.args).env_clear().envs(&launch.env).process_group(0);
+    command.stdin(Stdio::null()).stdout(stdout).stderr(stderr);
     let error = command.exec();
     match error.kind() {
         io::ErrorKind::NotFound => NotStarted::CommandNotFound,

@@ -13,7 +13,8 @@ use crate::log_files as name;
 pub(super) struct Output {
     dir: PathBuf,
     stream: &'static str,
-    file: File,
+    /// None before the first byte: most tasks of a large batch say nothing.
+    file: Option<File>,
     /// Offsets of the first bytes of the files kept, the current one last.
     starts: Vec<u64>,
     offset: u64,
@@ -22,36 +23,28 @@ pub(super) struct Output {
 }
 
 impl Output {
-    pub(super) fn create(
-        dir: &Path,
-        stream: &'static str,
-        bytes_max: u64,
-        files_max: u16,
-    ) -> io::Result<Output> {
-        Ok(Output {
+    pub(super) fn new(dir: &Path, stream: &'static str, bytes_max: u64, files_max: u16) -> Output {
+        Output {
             dir: dir.to_owned(),
             stream,
-            file: create(dir, stream, 0)?,
-            starts: vec![0],
+            file: None,
+            starts: Vec::new(),
             offset: 0,
             bytes_max: bytes_max.max(1),
             files_max: usize::from(files_max.max(1)),
-        })
+        }
     }
 
     /// Appends output. What the disk doesn't take is dropped and not counted: a full disk must not stop a task.
     pub(super) fn write(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
-            let start = *self.starts.last().expect("there is a current file");
-            let room = self.bytes_max - (self.offset - start);
-            if room == 0 {
-                if self.rotate().is_err() {
-                    return;
-                }
-                continue;
+            let room = self.starts.last().map_or(0, |start| self.bytes_max - (self.offset - start));
+            if room == 0 && self.rotate().is_err() {
+                return;
             }
+            let Some(file) = self.file.as_mut().filter(|_| room > 0) else { continue };
             let piece = &bytes[..bytes.len().min(usize::try_from(room).unwrap_or(usize::MAX))];
-            match self.file.write(piece) {
+            match file.write(piece) {
                 Ok(written) if written > 0 => {
                     self.offset += written as u64;
                     bytes = &bytes[written..];
@@ -63,7 +56,7 @@ impl Output {
     }
 
     fn rotate(&mut self) -> io::Result<()> {
-        self.file = create(&self.dir, self.stream, self.offset)?;
+        self.file = Some(create(&self.dir, self.stream, self.offset)?);
         self.starts.push(self.offset);
         while self.starts.len() > self.files_max {
             let oldest = self.starts.remove(0);
@@ -86,7 +79,7 @@ mod tests {
     #[test]
     fn output_is_cut_into_files_named_by_offset_and_the_oldest_go() {
         let dir = tempfile::tempdir().unwrap();
-        let mut output = Output::create(dir.path(), "stdout", 10, 3).unwrap();
+        let mut output = Output::new(dir.path(), "stdout", 10, 3);
         let text: Vec<u8> = (0..47u8).collect();
         for piece in text.chunks(7) {
             output.write(piece);

@@ -1,38 +1,49 @@
 //! Supervising one task: one thread, one loop over its output, its signals and its end.
 
-use std::ffi::OsString;
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, ExitCode, Stdio};
+use std::process::ExitCode;
 use std::time::Duration;
 
+use agent::PlacementId;
 use cell_state::task::{Exit, NotStarted};
+use fork::Fork;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::{Errno, ioctl_fionbio};
+use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{
     Pid, Signal, WaitId, WaitIdOptions, WaitOptions, getpid, kill_process, kill_process_group,
     set_child_subreaper, setsid, wait, waitid, waitpid,
 };
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 
-use super::launch::os;
+use super::launch::{Ends, become_command, os};
 use super::output::Output;
+use super::word::{What, Word, Words};
 use crate::bounds::{EXIT_WRITES_MAX, OUTPUT_READ_BYTES};
 use crate::process::{self, Identity};
 use crate::task_dir::{Launch, Live, TaskDir};
 
-/// What the agent reads from the shim's standard output once the command has taken over.
-pub(crate) const STARTED: &[u8] = b"started\n";
-
 /// Between two looks for what is left of a task while it dies.
 const REAP_EVERY: Timespec = Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
 
+/// Between two attempts to tell an agent that has too much to hear.
+const TELL_EVERY: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
+
+/// Whom a shim tells what happens.
+#[derive(Clone)]
+pub(super) struct Reporting {
+    pub(super) id: PlacementId,
+    pub(super) words: Words,
+    /// The boot of this machine.
+    pub(super) boot: String,
+}
+
 /// Runs the task of a directory to its end.
-pub(super) fn run(dir: TaskDir, prefix: Vec<OsString>) -> ExitCode {
-    match begin(&dir, prefix) {
+pub(super) fn run(dir: &TaskDir, reporting: Option<Reporting>) -> ExitCode {
+    match begin(dir, reporting) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("shim of {}: {error}", dir.path().display());
@@ -41,21 +52,27 @@ pub(super) fn run(dir: TaskDir, prefix: Vec<OsString>) -> ExitCode {
     }
 }
 
-fn begin(dir: &TaskDir, prefix: Vec<OsString>) -> io::Result<()> {
+fn begin(dir: &TaskDir, reporting: Option<Reporting>) -> io::Result<()> {
     // Fails when this process leads a group, as in a shell: then it has a group of its own already.
     let _ = setsid();
     let signals = Signals::register()?;
     set_child_subreaper(Some(getpid()))?;
     let own = Identity::own().ok_or_else(|| io::Error::other("/proc doesn't know this process"))?;
-    let live = Live { boot: process::boot_id(), shim: Some(own), child: None };
-    if !dir.claim(&live)? {
+    let boot = reporting.as_ref().map_or_else(process::boot_id, |reporting| reporting.boot.clone());
+    if !dir.claim(&Live { boot, shim: Some(own) })? {
         return Err(io::Error::other("this start is taken, or ruled out"));
     }
-    let exit = match Task::start(dir, live, &prefix) {
+    let exit = match Task::start(dir, own, reporting.as_ref()) {
         Ok(task) => task.follow(&signals),
         Err(error) => Exit::NotStarted(os(&error)),
     };
-    write_exit(dir, exit)
+    write_exit(dir, exit)?;
+    let told = reporting.map(|Reporting { id, words, .. }| words.say(Word { id, what: What::Ended(exit) }));
+    match told {
+        // The agent makes it durable, together with what else has ended.
+        Some(Ok(())) => Ok(()),
+        Some(Err(_)) | None => dir.sync(),
+    }
 }
 
 /// Says how it ended. The disk may be full for a while; nobody but this process knows what it holds.
@@ -137,9 +154,13 @@ impl Stream {
 struct Task {
     /// The main process, not yet reaped: until then its pid, and so its group, can't be anybody else's.
     child: Pid,
-    _child: Child,
-    /// To the stub, until the command has taken over.
-    control: Option<UnixStream>,
+    /// From the child, until the command has taken over.
+    control: Option<File>,
+    /// The word that it has, until the agent has heard it.
+    started: Option<Word>,
+    words: Option<Words>,
+    own: Identity,
+    id: Option<PlacementId>,
     failed: Option<NotStarted>,
     stdout: Stream,
     stderr: Stream,
@@ -147,43 +168,42 @@ struct Task {
 }
 
 impl Task {
-    fn start(dir: &TaskDir, live: Live, prefix: &[OsString]) -> io::Result<Task> {
+    fn start(dir: &TaskDir, own: Identity, reporting: Option<&Reporting>) -> io::Result<Task> {
         let launch = dir.launch()?;
+        let pipe = || pipe_with(PipeFlags::CLOEXEC);
+        let ((control, told), (out, stdout), (err, stderr)) = (pipe()?, pipe()?, pipe()?);
+        let child = match fork::fork()? {
+            Fork::Parent(pid) => {
+                Pid::from_raw(pid).ok_or_else(|| io::Error::other("a child without a pid"))?
+            }
+            Fork::Child => {
+                drop((control, out, err));
+                become_command(dir, &launch, own, Ends { stdout, stderr, told });
+                std::process::exit(127)
+            }
+        };
+        drop((told, stdout, stderr));
+        ioctl_fionbio(&control, true)?;
         let output = |stream| output(dir, stream, &launch);
-        let (stdout, stderr) = (output("stdout")?, output("stderr")?);
-        let (control, stubs) = UnixStream::pair()?;
-        let mut command = Command::new("/proc/self/exe");
-        command.args(prefix).arg("exec").arg(dir.path()).arg(std::process::id().to_string());
-        command.process_group(0).stdin(OwnedFd::from(stubs)).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn()?;
-        drop(command);
-        let (out, err) = (child.stdout.take(), child.stderr.take());
-        let pid = i32::try_from(child.id()).ok();
-        let identity = pid.and_then(Identity::of);
-        let (Some(out), Some(err), Some(pid)) = (out, err, pid.and_then(Pid::from_raw)) else {
-            return Err(io::Error::other("a child without pid and pipes"));
-        };
-        let task = Task {
-            child: pid,
-            _child: child,
-            control: Some(control),
+        Ok(Task {
+            child,
+            control: Some(File::from(control)),
+            started: None,
+            words: reporting.map(|reporting| reporting.words.clone()),
+            own,
+            id: reporting.map(|reporting| reporting.id),
             failed: None,
-            stdout: Stream::new(out.into(), stdout)?,
-            stderr: Stream::new(err.into(), stderr)?,
+            stdout: Stream::new(out, output("stdout"))?,
+            stderr: Stream::new(err, output("stderr"))?,
             buffer: vec![0; OUTPUT_READ_BYTES],
-        };
-        // Only once the agent could find it does the stub get the word to go.
-        dir.update_live(&Live { child: identity, ..live })?;
-        if let Some(mut control) = task.control.as_ref() {
-            control.write_all(b"g")?;
-        }
-        Ok(task)
+        })
     }
 
     /// Follows the task until nothing of it is left, and returns how its main process ended.
     fn follow(mut self, signals: &Signals) -> Exit {
         loop {
-            self.wait(signals, None);
+            self.wait(signals, self.started.map(|_| &TELL_EVERY));
+            self.tell_started();
             if came(&signals.term) {
                 self.signal_group(Signal::TERM);
             }
@@ -191,11 +211,11 @@ impl Task {
                 self.signal_group(Signal::KILL);
             }
             self.take_output(false);
-            self.listen(false);
+            self.listen();
             if came(&signals.child) {
                 if let Some(exit) = self.peek() {
                     self.clear_up(signals);
-                    self.listen(true);
+                    self.listen();
                     return self.failed.map_or(exit, Exit::NotStarted);
                 }
                 self.reap_adopted();
@@ -222,11 +242,8 @@ impl Task {
     }
 
     /// Hears whether the command has taken over.
-    fn listen(&mut self, ended: bool) {
+    fn listen(&mut self) {
         let Some(control) = &mut self.control else { return };
-        if control.set_nonblocking(!ended).is_err() {
-            return;
-        }
         let mut told = Vec::new();
         match control.read_to_end(&mut told) {
             Err(error) if told.is_empty() && error.kind() == io::ErrorKind::WouldBlock => return,
@@ -234,11 +251,20 @@ impl Task {
         }
         self.control = None;
         if told.is_empty() {
-            // An agent that has gone meanwhile needn't be told.
-            let mut stdout = io::stdout();
-            let _ = stdout.write_all(STARTED).and_then(|()| stdout.flush());
+            self.started = self.id.map(|id| Word { id, what: What::Started(self.own) });
+            self.tell_started();
         } else {
             self.failed = Some(serde_json::from_slice(&told).unwrap_or(NotStarted::Os(0)));
+        }
+    }
+
+    /// Tells the agent without waiting for it: the task's output must not wait either.
+    fn tell_started(&mut self) {
+        let Some((word, words)) = self.started.zip(self.words.as_ref()) else { return };
+        match words.try_say(word) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            // An agent that has gone meanwhile needn't be told.
+            Ok(()) | Err(_) => self.started = None,
         }
     }
 
@@ -293,6 +319,6 @@ fn children() -> impl Iterator<Item = Pid> {
     process::children(getpid().as_raw_nonzero().get()).into_iter().filter_map(Pid::from_raw)
 }
 
-fn output(dir: &TaskDir, stream: &'static str, launch: &Launch) -> io::Result<Output> {
-    Output::create(dir.path(), stream, launch.log_bytes_max, launch.log_files_max)
+fn output(dir: &TaskDir, stream: &'static str, launch: &Launch) -> Output {
+    Output::new(dir.path(), stream, launch.log_bytes_max, launch.log_files_max)
 }

@@ -27,7 +27,7 @@ pub(crate) struct Site {
     dir: tempfile::TempDir,
 }
 
-/// Pids out of a task's `live.json`.
+/// The shim that a task's `live.json` names, and its child.
 #[derive(Clone, Copy)]
 pub(crate) struct Live {
     pub(crate) shim: i32,
@@ -197,18 +197,31 @@ impl Site {
     }
 
     pub(crate) fn live(&self, n: u32) -> Live {
-        let text = std::fs::read(self.task(n).join("live.json")).expect("live.json");
-        let live: serde_json::Value = serde_json::from_slice(&text).expect("JSON");
-        let pid = |who: &str| live[who]["pid"].as_i64().expect("a pid") as i32;
-        Live { shim: pid("shim"), child: pid("child") }
+        let text = std::fs::read_link(self.task(n).join("live.json")).expect("live.json");
+        let live: serde_json::Value = serde_json::from_str(text.to_str().expect("text")).expect("JSON");
+        let shim = live["shim"]["pid"].as_i64().expect("a pid") as i32;
+        let children = std::fs::read_to_string(format!("/proc/{shim}/task/{shim}/children"));
+        let children = children.expect("the shim is there");
+        let child = children.split(' ').next().and_then(|pid| pid.parse().ok()).expect("it has a child");
+        Live { shim, child }
+    }
+
+    /// The parent of a task's shim.
+    pub(crate) fn parent(&self, n: u32) -> i32 {
+        let stat =
+            std::fs::read_to_string(format!("/proc/{}/stat", self.live(n).shim)).expect("the shim is there");
+        let after_name = &stat[stat.rfind(')').expect("a name") + 2..];
+        after_name.split(' ').nth(1).and_then(|pid| pid.parse().ok()).expect("a parent")
     }
 
     pub(crate) fn rewrite_live(&self, n: u32, change: impl Fn(&str) -> String) {
         let path = self.task(n).join("live.json");
-        let before = std::fs::read_to_string(&path).expect("live.json");
-        let after = change(&before);
+        let before = std::fs::read_link(&path).expect("live.json");
+        let before = before.to_str().expect("text");
+        let after = change(before);
         assert_ne!(before, after);
-        std::fs::write(path, after).expect("live.json is replaced");
+        std::fs::remove_file(&path).expect("live.json is there");
+        std::os::unix::fs::symlink(after, path).expect("live.json is replaced");
     }
 
     /// Puts a task's directory back to before any shim took it.
