@@ -6,6 +6,7 @@
 
 mod apply;
 mod names;
+mod place;
 mod settle_tasks;
 
 use std::collections::BTreeMap;

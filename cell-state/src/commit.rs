@@ -4,6 +4,7 @@
 //! accepted ones take effect. The result is an event; applying it can't fail. Nothing is ever applied and undone.
 
 mod check;
+mod plain;
 mod trial;
 
 use std::hint::black_box;
@@ -18,6 +19,7 @@ use crate::overlay::Overlay;
 use crate::transaction::{Atomicity, Op, Transaction};
 use crate::verdict::{Conflict, Outcome};
 
+use plain::Touched;
 use trial::Trial;
 
 /// A judged transaction.
@@ -41,6 +43,7 @@ pub enum Judged {
 pub struct Judge {
     overlay: Overlay,
     outcomes: Vec<Outcome>,
+    touched: Touched,
 }
 
 /// Judges a single transaction on the state, see [`Judge::judge`].
@@ -77,11 +80,8 @@ impl Judge {
             return Err(Rejection::new(RejectionCode::Forgotten, "id.number", problem));
         }
         check::check(cell, txn, &session.scheduler)?;
-        fetch(cell, txn);
-        self.overlay.clear();
-        self.outcomes.clear();
-        let mut trial = Trial { cell, txn, overlay: &mut self.overlay, fell_back: false };
-        self.outcomes.extend(txn.ops.iter().map(|op| trial.op(op)));
+        let mut trial = Trial::new(cell, txn, self);
+        trial.run();
         let failed_assertion = trial.failed_assertion();
         let lost = self.outcomes.iter().any(|o| matches!(o, Outcome::Conflict(_)));
         if failed_assertion.is_some() || (lost && txn.atomicity == Atomicity::AllOrNothing) {
@@ -99,15 +99,13 @@ impl Judge {
     }
 }
 
-/// Reads what the ops are about before the first of them is judged. In a large cell each read waits for memory; here
-/// none depends on another, so they wait together.
-fn fetch(cell: &Cell, txn: &Transaction) {
+/// Reads what a transaction is about, for one that is to be judged soon. In a large cell each read waits for memory; here
+/// none depends on the result of another, so they wait together, and beside whatever is done next.
+pub fn read_ahead(cell: &Cell, txn: &Transaction) {
     let read = |op: &Op| match op {
-        Op::Place { task, machines, .. } => {
-            let machine = machines.first().and_then(|id| cell.machine(*id));
-            let held = machine.map_or(0, |m| m.load.used.0[0] ^ m.version.0 ^ m.limit.0[0]);
-            held ^ cell.job(task.job).and_then(|job| job.record(*task)).map_or(0, |t| u64::from(t.epoch()))
-        }
+        Op::Place { task, machines, .. } => machines.first().map_or(0, |id| {
+            cell.read_place(*task, *id) ^ cell.machine(*id).map_or(0, |machine| machine.limit.0[0])
+        }),
         Op::Evict { .. } | Op::Stop { .. } | Op::Resize { .. } => 0,
     };
     black_box(txn.ops.iter().map(read).fold(0, |sum, read| sum ^ read));

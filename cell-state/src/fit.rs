@@ -45,6 +45,12 @@ impl Demand {
             ports: group.ports.clone(),
         })
     }
+
+    /// Whether it asks for sums alone, so that what else is on the machine doesn't matter.
+    pub(crate) fn is_plain(&self) -> bool {
+        let sums = self.matchers.is_empty() && self.ports.is_empty() && !self.distinct_machines;
+        sums && self.resources.get(Dimension::GPU) == 0
+    }
 }
 
 /// Why a task doesn't fit a machine.
@@ -161,10 +167,17 @@ pub fn fit(
     Ok(Grant { ports, devices })
 }
 
+/// The fit rule for a plain demand on a machine on which nothing is planned: [`fit`] says why not.
+#[inline]
+pub(crate) fn fits_plainly(amount: &Resources, machine: &Machine) -> bool {
+    machine.state == MachineState::Ready && resources_fit(amount, machine, None).is_ok()
+}
+
 /// The part of the fit rule that is about sums: whether `wanted` more may be committed to the machine.
 ///
 /// # Errors
 /// The first dimension in which too little is free.
+#[inline]
 pub fn resources_fit(wanted: &Resources, machine: &Machine, delta: Option<&Delta>) -> Result<(), Misfit> {
     let used = match delta {
         Some(delta) => machine.load.used.plus(&delta.added).minus(&delta.removed),

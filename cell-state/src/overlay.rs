@@ -162,6 +162,14 @@ impl Overlay {
         Ok(grant)
     }
 
+    /// Notes a plain placement, which was found to fit while nothing else was planned on the machine.
+    pub(crate) fn note_plain(&mut self, task: TaskId, machine: MachineId, amount: &Resources) {
+        let delta = self.machines.entry(machine);
+        delta.added = delta.added.plus(amount);
+        delta.tasks.push(task);
+        self.planned.insert(task, Planned { machine, added: *amount, extra: None, is_placement: true });
+    }
+
     fn check<'a>(
         &self,
         cell: &'a Cell,

@@ -73,6 +73,12 @@ impl Resources {
         self.zip(other, u64::saturating_sub)
     }
 
+    /// So many times this.
+    #[inline]
+    pub fn times(&self, count: u32) -> Resources {
+        Resources(self.0.map(|amount| amount.saturating_mul(u64::from(count))))
+    }
+
     /// The larger of the two, dimension by dimension.
     #[inline]
     pub fn max(&self, other: &Resources) -> Resources {

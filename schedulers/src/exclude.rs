@@ -92,7 +92,9 @@ mod tests {
             devices: Vec::new(),
             ports: DEFAULT_PORTS,
         };
-        Machine { version: Seq(version), ..Machine::new(MachineId(id), Arc::new(spec), Resources::ZERO) }
+        let mut machine = Machine::new(MachineId(id), Arc::new(spec), Resources::ZERO);
+        machine.version = Seq(version);
+        machine
     }
 
     #[test]

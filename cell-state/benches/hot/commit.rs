@@ -3,6 +3,8 @@
 //!
 //! Rates are in ops.
 
+use std::cell::RefCell;
+
 use cell_state::Cell;
 use cell_state::commit::{Judge, Judged};
 use cell_state::event::Event;
@@ -11,7 +13,7 @@ use cell_state::transaction::{Op, Transaction};
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
 
-use crate::stage::{MACHINE, OPS, TASK, apply, chosen, commit, events, transactions};
+use crate::stage::{MACHINE, OPS, TASK, Turning, apply, chosen, commit, events, transactions};
 
 /// Transactions per sample, and those before it. A sample is about a millisecond, so on a busy machine the fastest of
 /// them was not interrupted.
@@ -59,6 +61,18 @@ fn judge_and_apply(bencher: Bencher<'_, '_>, machines: u32) {
     ops(bencher).with_inputs(|| cell.clone()).bench_local_values(|mut cell| {
         assert_eq!(commit(&mut cell, &mut judge, &txns), (TXNS * OPS) as usize);
         cell
+    });
+}
+
+/// The same in a cell that has been at it for a while: lists of machines have room, and memory was in use before.
+#[divan::bench(args = MACHINES, sample_count = 100, sample_size = 1)]
+fn judge_and_apply_steady(bencher: Bencher<'_, '_>, machines: u32) {
+    let (cell, txns) = stage(machines);
+    let mut turning = Turning { cell, txns, judge: Judge::new() };
+    assert_eq!(turning.commit(), (TXNS * OPS) as usize);
+    let turning = RefCell::new(turning);
+    ops(bencher).with_inputs(|| turning.borrow_mut().turn()).bench_local_values(|()| {
+        assert_eq!(turning.borrow_mut().commit(), (TXNS * OPS) as usize);
     });
 }
 

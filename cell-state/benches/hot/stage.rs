@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use cell_state::commit::{Judge, Judged};
+use cell_state::bounds::RESTARTS_MAX;
+use cell_state::commit::{Judge, Judged, read_ahead};
 use cell_state::event::{CellConfig, Event, Report, Seen};
 use cell_state::job::{GroupSpec, JobKind, JobSpec, Restart, RestartOn, Run};
 use cell_state::machine::{DEFAULT_PORTS, MachineSpec};
@@ -66,7 +67,8 @@ fn job(n: u32, count: u32) -> JobSpec {
         distinct_machines: false,
         spread: None,
         ports: Vec::new(),
-        restart: Restart { on: RestartOn::Never, attempts: 0, delay_us: 0 },
+        // So that what failed can be placed again.
+        restart: Restart { on: RestartOn::Failure, attempts: RESTARTS_MAX, delay_us: 0 },
         stop_grace_us: 0,
         run: Run::Simulated { run_for_us: None, exit_code: 0 },
     };
@@ -118,7 +120,10 @@ pub(crate) fn transactions(cell: &Cell, numbers: Range<u32>) -> Vec<Transaction>
 pub(crate) fn commit(cell: &mut Cell, judge: &mut Judge, txns: &[Transaction]) -> usize {
     let time = cell.time();
     let mut accepted = 0;
-    for txn in txns {
+    for (i, txn) in txns.iter().enumerate() {
+        if let Some(next) = txns.get(i + 1) {
+            read_ahead(cell, next);
+        }
         let Ok(Judged::New(committed)) = judge.judge(cell, time, txn) else { panic!("a good transaction") };
         accepted += committed.outcomes.iter().filter(|o| o.is_accepted()).count();
         apply(cell, &Event::Committed(committed));
@@ -140,16 +145,56 @@ pub(crate) fn events(cell: &mut Cell, txns: &[Transaction]) -> Vec<Event> {
 
 /// What the agents say of these placements: each machine that its tasks have ended well.
 pub(crate) fn reports(cell: &Cell, placed: &[Event]) -> Vec<Event> {
+    let outcomes = placed.iter().filter_map(|event| match event {
+        Event::Committed(committed) => Some(committed.outcomes.iter()),
+        _ => None,
+    });
+    let tasks = outcomes.flatten().filter_map(|outcome| match outcome {
+        Outcome::Placed(placed) => Some(placed.task),
+        _ => None,
+    });
+    ended(cell, tasks, Exit::Code(0))
+}
+
+/// What the agents say when these tasks have ended.
+fn ended(cell: &Cell, tasks: impl Iterator<Item = TaskId>, exit: Exit) -> Vec<Event> {
     let mut by_machine: BTreeMap<MachineId, Vec<Report>> = BTreeMap::new();
-    for event in placed {
-        let Event::Committed(committed) = event else { continue };
-        for outcome in committed.outcomes.iter() {
-            let Outcome::Placed(p) = outcome else { continue };
-            let report = Report { task: p.task, epoch: p.epoch, seen: Seen::Ended(Exit::Code(0)) };
-            by_machine.entry(p.machine).or_default().push(report);
+    for id in tasks {
+        let Some(task) = cell.task(id) else { continue };
+        let report = Report { task: id, epoch: task.epoch, seen: Seen::Ended(exit) };
+        by_machine.entry(task.machine.unwrap_or(MachineId(0))).or_default().push(report);
+    }
+    let event = |(machine, reports): (MachineId, Vec<Report>)| {
+        let seen = cell.machine(machine).map_or(0, |m| m.reports_seen);
+        Event::Reported { machine, incarnation: 1, first: seen + 1, reports, time: cell.time() }
+    };
+    by_machine.into_iter().map(event).collect()
+}
+
+/// A cell whose tasks come and go: the same transactions can be committed again and again, and machines have the room in
+/// their lists that they have had before.
+pub(crate) struct Turning {
+    pub(crate) cell: Cell,
+    pub(crate) txns: Vec<Transaction>,
+    pub(crate) judge: Judge,
+}
+
+impl Turning {
+    /// Ends the tasks that the transactions placed, and numbers these anew.
+    pub(crate) fn turn(&mut self) {
+        let tasks = self.txns.iter().flat_map(|txn| &txn.ops).map(Op::task);
+        for event in ended(&self.cell, tasks, Exit::Code(1)) {
+            apply(&mut self.cell, &event);
+        }
+        let basis = self.cell.seq();
+        let count = self.txns.len() as u64;
+        for txn in &mut self.txns {
+            (txn.id.number, txn.basis) = (txn.id.number + count, basis);
         }
     }
-    let (time, incarnation, first) = (cell.time(), 1, 1);
-    let event = |(machine, reports)| Event::Reported { machine, incarnation, first, reports, time };
-    by_machine.into_iter().map(event).collect()
+
+    /// Commits them.
+    pub(crate) fn commit(&mut self) -> usize {
+        commit(&mut self.cell, &mut self.judge, &self.txns)
+    }
 }

@@ -7,7 +7,7 @@
 
 use cell_state::admit::{self, Answer, Command, Rejection};
 use cell_state::bounds::RECORD_BYTES_MAX;
-use cell_state::commit::{Judge, Judged};
+use cell_state::commit::{Judge, Judged, read_ahead};
 use cell_state::event::Event;
 use cell_state::record::{self, HEADER_BYTES};
 use cell_state::transaction::Transaction;
@@ -27,13 +27,15 @@ pub(crate) struct Writer {
     clock: Monotonic,
     judge: Judge,
     encoding: Sampled,
+    /// Taken from the intake, and to be judged first in the next group.
+    next: Option<Item>,
 }
 
 /// Judges until the intake is stopped or the log thread is gone.
 pub(crate) fn run(cell: Cell, intake: &Outlet, log: &Sender<Group>, stages: &Stages) {
     let mut writer = Writer::new(cell);
     let mut clock = stages.clock();
-    while let Some(first) = intake.wait() {
+    while let Some(first) = writer.next.take().or_else(|| intake.wait()) {
         let (group, stopped) = writer.judge(first, intake);
         clock.lap_split(Stage::Judge, Stage::Encode, writer.encoding.share());
         if log.send(group).is_err() || stopped {
@@ -47,7 +49,7 @@ impl Writer {
         let clock = Monotonic::after(cell.time());
         // The mirror hashes; here nobody asks which pages change.
         cell.forget_pages();
-        Writer { cell, clock, judge: Judge::new(), encoding: Sampled::default() }
+        Writer { cell, clock, judge: Judge::new(), encoding: Sampled::default(), next: None }
     }
 
     /// Judges `first` and what waits behind it, up to the bounds of a group, without waiting for more.
@@ -57,16 +59,24 @@ impl Writer {
         let time = self.clock.now();
         let mut group = Group::default();
         let mut stopped = false;
-        let mut next = Some(first);
-        while let Some(item) = next.take() {
+        let mut item = first;
+        loop {
+            let following = intake.next().unwrap_or_else(|_| {
+                stopped = true;
+                None
+            });
+            if let Some(Item { ask: Ask::Transaction(txn), .. }) = &following {
+                read_ahead(&self.cell, txn);
+            }
             let what = self.decide(item.ask, time, &mut group);
             group.answers.push(Pending { to: item.to, what });
             if group.answers.len() >= GROUP_ITEMS_MAX || group.bytes.len() >= GROUP_BYTES_MAX {
+                self.next = following;
                 break;
             }
-            match intake.next() {
-                Ok(item) => next = item,
-                Err(_) => stopped = true,
+            match following {
+                Some(next) => item = next,
+                None => break,
             }
         }
         span.record("items", group.answers.len());

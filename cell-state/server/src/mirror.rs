@@ -76,7 +76,10 @@ impl Mirror {
         let mut touched: Vec<MachineId> = Vec::new();
         let mut start = 0;
         let mut cell = self.cell.write();
-        for entry in entries {
+        for (i, entry) in entries.iter().enumerate() {
+            if let Some(next) = entries.get(i + 1) {
+                cell.read_ahead(&next.event);
+            }
             let end = entry.end as usize;
             if followed {
                 touched.clear();

@@ -16,8 +16,8 @@ use crate::machine::{Machine, MachineSpec, MachineState};
 use crate::page::PageKey;
 use crate::resources::Resources;
 use crate::session::Remembered;
+use crate::task::StopReason;
 use crate::task::packed::Packed;
-use crate::task::{StopReason, TaskState};
 use crate::verdict::{Outcome, Placed, PlacedExtra};
 
 use super::Cell;
@@ -173,9 +173,14 @@ impl Cell {
     }
 
     fn commit(&mut self, committed: &Committed) {
-        for outcome in committed.outcomes.iter() {
+        let mut outcomes = &committed.outcomes[..];
+        while let Some((outcome, rest)) = outcomes.split_first() {
+            outcomes = rest;
             match outcome {
-                Outcome::Placed(placed) => self.place(committed, placed),
+                Outcome::Placed(placed) => match placed.extra.as_deref() {
+                    None => outcomes = self.place_run(committed, placed, rest),
+                    Some(extra) => self.place_beside(committed, placed, extra),
+                },
                 Outcome::Stopping { task, reason } => {
                     self.trigger(*task, Trigger::Stop(*reason), committed.time);
                 }
@@ -194,38 +199,14 @@ impl Cell {
         }
     }
 
-    /// The most frequent change of all: each record is looked up once.
-    fn place(&mut self, committed: &Committed, placed: &Placed) {
-        let id = placed.task;
-        let Some(job) = self.jobs.get_mut(id.job.0 as usize).and_then(Option::as_deref_mut) else { return };
-        let Some(machine) = self.machines.get_mut(placed.machine.index()) else { return };
-        let Some(group) = job.groups.get_mut(usize::from(id.group)) else { return };
-        let page = PageKey::of_task(id, group.tasks.len());
-        let Some(task) = group.tasks.record_mut(id.index).filter(|task| task.is_pending()) else { return };
-        task.set_state(TaskState::Placed, committed.time);
-        task.set_placed(placed.epoch, placed.machine, placed.version, committed.txn);
-        if let Some(extra) = placed.extra.as_deref() {
-            group.note_change(id.index, TaskState::Pending, TaskState::Placed);
-            return self.place_beside(committed, placed, extra);
-        }
-        task.set_position(machine.load.tasks.len());
-        group.note_change(id.index, TaskState::Pending, TaskState::Placed);
-        let mut charge = Resources::ZERO;
-        if let Some(version) = job.version_mut(placed.version) {
-            version.live += 1;
-            charge = version.demands.get(usize::from(id.group)).map_or(charge, |demand| demand.resources);
-        }
-        self.quotas.charge(job.account, &charge);
-        machine.load.add(id, &charge, None);
-        machine.version = self.seq;
-        machine.changed_by = Some((self.seq, committed.txn));
-        self.pages.note(page);
-        self.pages.note(PageKey::of_machine(placed.machine));
-    }
-
-    /// The rest of a placement that is given ports or devices, or waits for others to go.
+    /// A placement that is given ports or devices, or waits for others to go.
     fn place_beside(&mut self, committed: &Committed, placed: &Placed, extra: &PlacedExtra) {
         let id = placed.task;
+        let pending = self.record(id).is_some_and(Packed::is_pending);
+        if !pending || placed.machine.index() >= self.machines.len() {
+            return;
+        }
+        self.update_task(id, |task| task.place(placed, committed.txn, committed.time, 0));
         let charge = self.charge(id);
         self.restore_charge(id, &charge, placed.version);
         let held: Vec<_> = extra.preempted.iter().map(|victim| (*victim, self.charge(*victim))).collect();
@@ -282,7 +263,7 @@ impl Cell {
         let machine = &mut self.machines[id.index()];
         machine.version = self.seq;
         if let Some(txn) = by {
-            machine.changed_by = Some((self.seq, txn));
+            machine.set_changed_by(self.seq, txn);
         }
         self.pages.note(PageKey::of_machine(id));
     }

@@ -153,7 +153,7 @@ impl Job {
     }
 }
 
-/// Tasks looked at to raise the index below which nothing is pending: what is left is looked at by the next change.
+/// Tasks looked at per change to raise the index below which nothing is pending: what is left is looked at by the next change.
 const PENDING_STEPS: usize = 64;
 
 impl GroupTasks {
@@ -167,18 +167,19 @@ impl GroupTasks {
         if after == TaskState::Pending {
             self.pending_from = self.pending_from.min(index);
         } else if before == TaskState::Pending {
-            self.raise_pending_from();
+            self.raise_pending_from(1);
         }
     }
 
-    fn raise_pending_from(&mut self) {
+    /// To be called after so many tasks are no longer pending.
+    pub(super) fn raise_pending_from(&mut self, changes: usize) {
         let records = self.tasks.records();
         if self.counts.pending == 0 {
             self.pending_from = records.len() as u32;
             return;
         }
         let rest = records.get(self.pending_from as usize..).unwrap_or_default();
-        let gap = rest.iter().take(PENDING_STEPS).take_while(|task| !task.is_pending()).count();
+        let gap = rest.iter().take(changes * PENDING_STEPS).take_while(|task| !task.is_pending()).count();
         self.pending_from += gap as u32;
     }
 }

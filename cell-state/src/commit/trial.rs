@@ -1,30 +1,88 @@
 //! The trial of one transaction: each op on top of those before it.
+//!
+//! Ops that were accepted the short way are not in the overlay until an op needs it: it catches up first.
 
 use crate::cell::Cell;
 use crate::fit::Misfit;
 use crate::ids::{Epoch, JobId, MachineId, Seq, TaskId, TxnId};
+use crate::machine::Machine;
 use crate::overlay::Overlay;
 use crate::resources::Resources;
 use crate::task::{StopReason, Task, TaskState};
 use crate::transaction::{Assertion, Detection, Op, Transaction};
 use crate::verdict::{Conflict, ConflictKind, Outcome, Placed, PlacedExtra, Winner};
 
+use super::Judge;
+use super::plain::Plain;
+
 pub(super) struct Trial<'a> {
-    pub(super) cell: &'a Cell,
-    pub(super) txn: &'a Transaction,
-    pub(super) overlay: &'a mut Overlay,
+    cell: &'a Cell,
+    txn: &'a Transaction,
+    overlay: &'a mut Overlay,
+    /// One per op judged so far.
+    outcomes: &'a mut Vec<Outcome>,
+    plain: Plain<'a>,
+    /// How many of the outcomes the overlay knows.
+    caught_up: usize,
     /// A fallback was taken, so later ops of the plan may meet what their author could not foresee.
-    pub(super) fell_back: bool,
+    fell_back: bool,
 }
 
-impl Trial<'_> {
-    pub(super) fn op(&mut self, op: &Op) -> Outcome {
-        match op {
+impl<'a> Trial<'a> {
+    /// A trial in the judge's memory.
+    pub(super) fn new(cell: &'a Cell, txn: &'a Transaction, memory: &'a mut Judge) -> Trial<'a> {
+        let Judge { overlay, outcomes, touched } = memory;
+        overlay.clear();
+        outcomes.clear();
+        let plain = Plain::new(cell, txn, touched);
+        Trial { cell, txn, overlay, outcomes, plain, caught_up: 0, fell_back: false }
+    }
+
+    /// Judges all ops.
+    pub(super) fn run(&mut self) {
+        for op in &self.txn.ops {
+            let short = match op {
+                Op::Place { task, machines, preempt } if preempt.is_empty() => {
+                    machines.first().and_then(|machine| self.plain.place(*task, *machine))
+                }
+                Op::Place { .. } | Op::Evict { .. } | Op::Stop { .. } | Op::Resize { .. } => None,
+            };
+            let outcome = match short {
+                Some(placed) => Outcome::Placed(placed),
+                None => self.long(op),
+            };
+            self.outcomes.push(outcome);
+        }
+    }
+
+    /// Judges an op the long way: on the cell and all that the ops before it plan.
+    #[cold]
+    fn long(&mut self, op: &Op) -> Outcome {
+        self.catch_up();
+        let outcome = match op {
             Op::Place { task, machines, preempt } => self.place(*task, machines, preempt),
             Op::Evict { task, epoch } => self.stop(*task, *epoch, StopReason::Evict),
             Op::Stop { task, epoch } => self.stop(*task, *epoch, StopReason::Stop),
             Op::Resize { task, epoch, resources } => self.resize(*task, *epoch, resources),
+        };
+        match &outcome {
+            Outcome::Placed(placed) if placed.extra.as_ref().is_none_or(|e| e.preempted.is_empty()) => {
+                self.plain.note(placed.task, placed.machine);
+            }
+            Outcome::Placed(_) | Outcome::Stopping { .. } | Outcome::Resized { .. } => self.plain.close(),
+            Outcome::Conflict(_) | Outcome::Aborted => {}
         }
+        // The overlay knows it already.
+        self.caught_up += 1;
+        outcome
+    }
+
+    fn catch_up(&mut self) {
+        for outcome in &self.outcomes[self.caught_up..] {
+            let Outcome::Placed(Placed { task, machine, .. }) = outcome else { continue };
+            self.overlay.note_plain(*task, *machine, &self.plain.amount(*task));
+        }
+        self.caught_up = self.outcomes.len();
     }
 
     fn place(&mut self, task: TaskId, machines: &[MachineId], preempt: &[TaskId]) -> Outcome {
@@ -116,7 +174,7 @@ impl Trial<'_> {
     fn conflict(&self, task: Option<TaskId>, machine: Option<MachineId>, kind: ConflictKind) -> Conflict {
         let placed_by = || task.and_then(|id| self.cell.task(id)).and_then(|t| t.placed_by);
         let changed_by = || {
-            let last = machine.and_then(|m| self.cell.machine(m)).and_then(|m| m.changed_by);
+            let last = machine.and_then(|m| self.cell.machine(m)).and_then(Machine::changed_by);
             last.filter(|(seq, _)| *seq > self.txn.basis).map(|(_, txn)| txn)
         };
         let winner = match &kind {
@@ -163,7 +221,12 @@ impl Trial<'_> {
         Winner { txn, scheduler: session.map(|s| s.scheduler.clone()).unwrap_or_default() }
     }
 
-    pub(super) fn failed_assertion(&self) -> Option<Conflict> {
+    /// The first assertion that doesn't hold on top of what was accepted.
+    pub(super) fn failed_assertion(&mut self) -> Option<Conflict> {
+        if self.txn.assertions.is_empty() {
+            return None;
+        }
+        self.catch_up();
         let mut assertions = self.txn.assertions.iter().enumerate();
         assertions.find_map(|(i, assertion)| self.assertion(i as u16, assertion))
     }

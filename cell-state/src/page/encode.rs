@@ -101,7 +101,7 @@ fn machine_page(machine: &Machine) -> MachinePage {
     MachinePage {
         state: machine.state,
         version: machine.version,
-        changed_by: machine.changed_by,
+        changed_by: machine.changed_by(),
         incarnation: machine.incarnation,
         reports_seen: machine.reports_seen,
         grants: machine.load.extra().grants.iter().map(|(task, grant)| (*task, grant.clone())).collect(),

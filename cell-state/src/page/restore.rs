@@ -143,7 +143,9 @@ impl Restore {
             let mut machine = Machine::new(id, Arc::new(spec), limit);
             machine.state = page.state;
             machine.version = page.version;
-            machine.changed_by = page.changed_by;
+            if let Some((at, txn)) = page.changed_by {
+                machine.set_changed_by(at, txn);
+            }
             machine.incarnation = page.incarnation;
             machine.reports_seen = page.reports_seen;
             if !(page.grants.is_empty() && page.waiting.is_empty()) {

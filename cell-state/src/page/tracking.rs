@@ -32,6 +32,12 @@ impl Default for Tracking {
 }
 
 impl Tracking {
+    /// Whether changes are collected at all.
+    #[inline]
+    pub(crate) fn is_on(&self) -> bool {
+        self.on
+    }
+
     /// A page changed, or came, or went.
     #[inline]
     pub(crate) fn note(&mut self, key: PageKey) {

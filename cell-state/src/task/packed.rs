@@ -3,6 +3,7 @@
 //! A live task has no exit yet and an ended one no place in a machine's list, so the two share a field.
 
 use crate::ids::{Epoch, MachineId, SessionId, Time, TxnId};
+use crate::verdict::Placed;
 
 use super::{Exit, NotStarted, StopReason, Task, TaskState};
 
@@ -230,15 +231,21 @@ impl Packed {
         (self.exit, self.tail) = (kind, number as u32);
     }
 
-    /// A new placement, at this position of its machine's list.
+    /// A pending task is placed, at this position of its machine's list.
     #[inline]
-    pub(crate) fn set_placed(&mut self, epoch: Epoch, machine: MachineId, version: u32, txn: TxnId) {
-        self.epoch = epoch;
-        self.machine = machine.0;
-        self.version = version;
-        self.txn_session = txn.session.0;
-        self.txn_number = txn.number;
-        self.flags |= HAS_MACHINE | HAS_TXN;
+    pub(crate) fn place(&mut self, placed: &Placed, txn: TxnId, time: Time, position: usize) {
+        *self = Packed {
+            changed: time,
+            txn_number: txn.number,
+            txn_session: txn.session.0,
+            epoch: placed.epoch,
+            machine: placed.machine.0,
+            version: placed.version,
+            tail: position as u32,
+            restarts: self.restarts,
+            flags: code_of_state(TaskState::Placed) | HAS_MACHINE | HAS_TXN,
+            exit: 0,
+        };
     }
 }
 
