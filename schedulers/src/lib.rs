@@ -16,6 +16,7 @@ pub mod effects;
 pub mod exclude;
 pub mod explain;
 mod flights;
+pub mod gang;
 pub mod offer;
 pub mod pace;
 pub mod plan;

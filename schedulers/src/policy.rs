@@ -7,6 +7,7 @@
 use cell_state::TaskId;
 
 use crate::batch::{Batch, BatchOptions};
+use crate::gang::Gang;
 use crate::plan::Plan;
 use crate::service::{Service, ServiceOptions};
 
@@ -14,6 +15,12 @@ use crate::service::{Service, ServiceOptions};
 pub trait Policy: Send {
     /// A short name for tables and metrics.
     fn name(&self) -> &str;
+
+    /// Whether a job is planned as a whole: it is offered all its pending tasks at once, and they are placed in one
+    /// transaction that takes effect entirely or not at all.
+    fn takes_whole_jobs(&self) -> bool {
+        false
+    }
 
     /// Places what it can of `tasks`, all of one job ([`Plan::job`]), pending, due, and nowhere planned yet. Tasks of
     /// one group stand together and ask for the same, so what one of them can't have the next can't have either.
@@ -23,13 +30,14 @@ pub trait Policy: Send {
 }
 
 /// The names [`built_in`] knows.
-pub const BUILT_IN: [&str; 2] = ["batch", "service"];
+pub const BUILT_IN: [&str; 3] = ["batch", "service", "gang"];
 
 /// A built-in policy with its usual options.
 pub fn built_in(name: &str) -> Option<Box<dyn Policy>> {
     match name {
         "batch" => Some(Box::new(Batch::new(BatchOptions::default()))),
         "service" => Some(Box::new(Service::new(ServiceOptions::default()))),
+        "gang" => Some(Box::new(Gang::new(BatchOptions::default()))),
         _ => None,
     }
 }

@@ -1,11 +1,12 @@
 //! What would happen if a job were submitted now: the very policy, run on a copy, with nothing sent anywhere.
 
 use cell_state::admit::{Admitted, Answer, Command, Rejection, admit};
+use cell_state::bounds::TXN_OPS_MAX;
 use cell_state::commit::{Judged, judge};
 use cell_state::event::Event;
 use cell_state::job::{Job, JobSpec};
 use cell_state::overlay::Overlay;
-use cell_state::transaction::{Op, Transaction};
+use cell_state::transaction::{Atomicity, Op, Transaction};
 use cell_state::{Cell, JobId, MachineId, SessionId, TaskId, Time, TxnId};
 use rand::SeedableRng;
 
@@ -13,7 +14,7 @@ use crate::bounds::{PREVIEW_PLANS_MAX, TASKS_PER_TXN};
 use crate::columns::Columns;
 use crate::explain::{Why, explain};
 use crate::offer::Offer;
-use crate::plan::{Plan, Rng};
+use crate::plan::{Plan, Rng, Terms};
 use crate::policy::Policy;
 
 /// What submitting a job would lead to.
@@ -103,14 +104,21 @@ fn plan_all(
     let mut columns = Columns::new();
     // What waits out a restart delay would be placed too, only later.
     let later = Time(u64::MAX / 2).max(now);
+    let (limit, terms) = match policy.takes_whole_jobs() {
+        true => (TXN_OPS_MAX, Terms { atomicity: Atomicity::AllOrNothing, ..Terms::default() }),
+        false => (TASKS_PER_TXN, Terms::default()),
+    };
     for number in 1..=PREVIEW_PLANS_MAX as u64 {
-        let offer = Offer::of(cell, job, overlay, &blocked, TASKS_PER_TXN, later);
+        let offer = Offer::of(cell, job, overlay, &blocked, limit, later);
         if offer.tasks.is_empty() {
             break;
         }
         let Some(mut plan) = Plan::new(cell, id, now, overlay, rng) else { break };
-        plan = plan.with_columns(&mut columns);
+        plan = plan.on_terms(terms).with_columns(&mut columns);
         policy.plan(&mut plan, &offer.tasks);
+        if offer.more && policy.takes_whole_jobs() {
+            plan.undo_all();
+        }
         let full = plan.is_full() && !plan.is_empty();
         let placed: Vec<TaskId> = plan.placed().collect();
         transactions.extend(plan.into_transaction(TxnId { session: SessionId(0), number }));

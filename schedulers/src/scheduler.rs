@@ -71,7 +71,10 @@ pub struct Scheduler {
 
 impl Scheduler {
     /// A scheduler that has seen nothing yet.
-    pub fn new(policy: Box<dyn Policy>, settings: Settings) -> Scheduler {
+    pub fn new(policy: Box<dyn Policy>, mut settings: Settings) -> Scheduler {
+        if policy.takes_whole_jobs() {
+            settings.terms.atomicity = Atomicity::AllOrNothing;
+        }
         let whole_jobs = settings.terms.atomicity == Atomicity::AllOrNothing;
         let tasks = if whole_jobs { TXN_OPS_MAX } else { settings.tasks_per_txn.clamp(1, TXN_OPS_MAX) };
         // The server remembers only so many ops of a session; more in flight couldn't be asked for again.
@@ -258,7 +261,9 @@ impl Scheduler {
         if let Some(exclusions) = self.queue.exclusions_mut(id) {
             exclusions.prune(cell.machines(), cell.seq());
         }
-        let blocked = self.queue.blocked_groups(id);
+        // A group that waits is part of the whole.
+        let whole = self.settings.terms.atomicity == Atomicity::AllOrNothing;
+        let blocked = if whole { Vec::new() } else { self.queue.blocked_groups(id) };
         let offer = Offer::of(cell, job, &self.flights.overlay, &blocked, self.pace.tasks(), now);
         if let Some(time) = offer.next_due {
             self.queue.wake_at(id, time);
@@ -273,7 +278,6 @@ impl Scheduler {
             .with_columns(&mut self.flights.columns)
             .with_in_flight(&self.flights.crowded);
         self.policy.plan(&mut plan, &offer.tasks);
-        let whole = self.settings.terms.atomicity == Atomicity::AllOrNothing;
         if whole && (plan.placed().count() < offer.tasks.len() || offer.more) {
             plan.undo_all();
         }
@@ -294,7 +298,7 @@ impl Scheduler {
             self.stats.fruitless += 1;
             self.queue.fruitless(id);
         }
-        if offer.more || placed.len() < offer.tasks.len() {
+        if !whole && (offer.more || placed.len() < offer.tasks.len()) {
             // Blocked groups aren't offered again; if nothing else is left this finds that out cheaply.
             self.queue.requeue(id);
         }

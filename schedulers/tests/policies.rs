@@ -266,7 +266,7 @@ fn a_task_that_no_preemption_helps_preempts_nobody() {
 
 #[test]
 fn the_same_seed_gives_the_same_plan_and_another_one_another() {
-    for name in ["batch", "service"] {
+    for name in ["batch", "service", "gang"] {
         let plan = |seed| {
             let sandbox = &mut cell_of(200, 1);
             let job = sandbox.job(simulated_job("j", "s", 50, cpu(100)));
@@ -284,7 +284,7 @@ fn the_same_seed_gives_the_same_plan_and_another_one_another() {
 
 #[test]
 fn fallbacks_are_other_machines_that_would_do() {
-    for name in ["batch", "service"] {
+    for name in ["batch", "service", "gang"] {
         let mut sandbox = cell_of(48, 1);
         let mut spec = simulated_job("j", "s", 20, cpu(100));
         spec.groups[0].spread = Some(Spread { attribute: "rack".into(), max_per_value: 4 });

@@ -152,6 +152,7 @@ pub(crate) enum SchedulerCommand {
     #[command(after_help = "Examples:
   ohm scheduler run --policy batch
   ohm scheduler run --policy service --name web     places the jobs whose `scheduler` is \"web\"
+  ohm scheduler run --policy gang                   jobs that start as a whole or wait as a whole
   ohm scheduler batch                               the same as `run --policy batch`
 
 Several processes may run under one name: they share its jobs.")]
