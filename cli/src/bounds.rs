@@ -89,3 +89,6 @@ pub(crate) const STUDY_THREADS_MAX: usize = 1_024;
 
 /// Repetitions when the simulator is measured.
 pub(crate) const STUDY_RUNS_MAX: usize = 1_000;
+
+/// Pieces of standard input or output that wait for the other side: at 16 KiB each, what a pipe holds twice over.
+pub(crate) const PIECES_AHEAD: usize = 8;

@@ -12,12 +12,13 @@ use cell_state::job::{Band, JobSpec};
 use cell_state::machine::MachineState;
 use cell_state::{Cell, JobId, MachineId, Resources, Seq, TxnId};
 use transport::bounds::ROWS_MAX;
-use transport::message::{LogPiece, LogRequest, Refusal, ServerStatus};
+use transport::message::{Refusal, ServerStatus};
+use transport::task::{FromTask, TaskRequest, ToTask};
 use transport::view::{Attempt, Body, CellView, ConflictCount, JobRow, JobView, MachineRow, MachineView};
 use transport::view::{Query, SchedulerView};
 use transport::{Reply, Request};
 use transport_quic::pki::Credentials;
-use transport_quic::{CallError, Client};
+use transport_quic::{CallError, Client, ConversationReader, ConversationWriter};
 
 use crate::bounds::{BUSY_PAUSE, LEAVE_WAIT, POLL_EVERY, RECONNECT_MAX};
 use crate::copy::copy;
@@ -294,10 +295,23 @@ impl Asker {
         }
     }
 
-    pub(crate) async fn log(&mut self, request: LogRequest) -> Result<LogPiece, Failure> {
-        match self.ask(Request::ReadLog(request)).await? {
-            Reply::Log(piece) => Ok(piece),
-            other => Err(odd(&other)),
+    /// Opens a conversation with a task.
+    pub(crate) async fn converse(
+        &mut self,
+        request: &TaskRequest,
+    ) -> Result<(ConversationWriter<ToTask>, ConversationReader<FromTask>), Failure> {
+        let until = Instant::now() + RECONNECT_MAX;
+        loop {
+            match self.client.converse(request.clone()).await {
+                Ok(opened) => return Ok(opened),
+                Err(CallError::Refused(Refusal::Busy)) if Instant::now() < until => {
+                    tokio::time::sleep(BUSY_PAUSE).await;
+                }
+                Err(CallError::Lost(reason)) if Instant::now() < until => {
+                    self.reconnect(until, &reason).await?
+                }
+                Err(error) => return Err(error.into()),
+            }
         }
     }
 
@@ -357,5 +371,6 @@ fn odd(reply: &Reply) -> Failure {
         Reply::Noted => "a note",
         Reply::Reported(_) => "answers to reports",
         Reply::Stages(_) => "processor times",
+        Reply::Opened => "a conversation",
     })
 }

@@ -22,6 +22,10 @@ pub(crate) enum Ended {
     WouldChange,
     /// `job run --wait`: a task failed.
     TaskFailed,
+    /// `task exec`: the command ended with this code.
+    Exited(u8),
+    /// By Ctrl-C, while something was followed.
+    Interrupted,
     /// `audit`, `server verify`: something is wrong with the cell. `study golden`: a result differs. `study check`: the
     /// tables are wrong.
     Unsound,
@@ -35,6 +39,9 @@ impl Ended {
             Ended::Unsound => 1,
             Ended::NotPlaced | Ended::WouldChange => 2,
             Ended::TaskFailed => 3,
+            Ended::Exited(code) => code,
+            // As shells say it: 128 and the number of the signal.
+            Ended::Interrupted => 130,
         })
     }
 }
@@ -83,6 +90,9 @@ pub(crate) enum Failure {
     /// The server answered another question than was asked.
     #[error("the server's answer does not fit the question ({0}); are client and server of one version?")]
     Answer(&'static str),
+    /// The task's agent couldn't do it.
+    #[error("{0}")]
+    Task(String),
     /// The copy of the cell can't be made.
     #[error(transparent)]
     Copy(#[from] CopyError),
@@ -141,6 +151,7 @@ impl Failure {
             | Failure::Refused(_)
             | Failure::Lost(_)
             | Failure::Answer(_)
+            | Failure::Task(_)
             | Failure::Copy(_)
             | Failure::LocalCell(_)
             | Failure::Demo(_)

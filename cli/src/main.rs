@@ -11,6 +11,7 @@ mod demo;
 mod failure;
 mod job_file;
 mod local_cell;
+mod pipes;
 mod processes;
 mod show;
 mod stray_tasks;

@@ -4,6 +4,8 @@ use cell_state::event::Report;
 use cell_state::{Epoch, MachineId, Seq, TaskId};
 use serde::{Deserialize, Serialize};
 
+use crate::task::TaskRequest;
+
 /// Which piece of a task's output is wanted.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct LogRequest {
@@ -57,6 +59,13 @@ pub enum AgentRequest {
         machine: String,
         /// Which piece.
         request: LogRequest,
+    },
+    /// A conversation with a task: the rest of the stream, both ways, in [`Hop`](crate::task::Hop)s.
+    Task {
+        /// The name of the machine.
+        machine: String,
+        /// What is wanted.
+        request: TaskRequest,
     },
 }
 

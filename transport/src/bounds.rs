@@ -22,3 +22,21 @@ pub const LOG_BYTES_MAX: u32 = 1 << 20;
 
 /// Machines one agent identity with a trailing `*` may play (the simulated driver).
 pub const MACHINES_PER_AGENT_MAX: usize = 100_000;
+
+/// Bytes of task output, of a command's input or output, or of a file in one message of a conversation: a quarter of the
+/// window, so that the next message is on its way while one is passed on.
+pub const CONVERSATION_PIECE_BYTES: usize = 16 << 10;
+
+/// Bytes of one frame of a conversation: twice a piece, for a row of files may have a long name.
+pub const CONVERSATION_FRAME_BYTES_MAX: usize = 32 << 10;
+
+/// Bytes of frames that a conversation may have on its way between server and agent and not passed on. All conversations
+/// of an agent together stay at half of what the server buffers per connection, so that however slow their readers are,
+/// reports and the log go on. On a path of 10 ms it lets 6 MB/s through.
+pub const CONVERSATION_WINDOW: usize = 64 << 10;
+
+/// Conversations with the tasks of one agent at a time: see `CONVERSATION_WINDOW`.
+pub const CONVERSATIONS_MAX: usize = 32;
+
+/// Rows of files in one message: each has at most 255 bytes of name, which may triple when it is no UTF-8.
+pub const FILE_ROWS_MAX: usize = 32;

@@ -7,6 +7,7 @@ pub mod hot;
 pub mod message;
 pub mod records;
 pub mod role;
+pub mod task;
 pub mod view;
 
 pub use frame::{FrameBuffer, FrameError, frame, unframe};

@@ -22,6 +22,7 @@ pub use crate::agent::{
     Acknowledged, AgentReply, AgentRequest, Heartbeat, LogFrom, LogPiece, LogRequest, LogStream,
     MachineReports,
 };
+use crate::task::TaskRequest;
 use crate::view::{Attempt, ConflictCount, Query, SchedulerView, StageTimes, Telemetry, View};
 
 /// A request with its number on this stream.
@@ -180,6 +181,8 @@ pub enum Request {
     Reports(Vec<MachineReports>),
     /// What processor time the stages of the server have used.
     Stages,
+    /// A conversation with a task. It must be the only request of its stream.
+    Task(TaskRequest),
 }
 
 /// The kinds of requests that permissions tell apart.
@@ -208,11 +211,15 @@ pub enum RequestKind {
     SubscribeFull,
     SubscribeJobs,
     SubscribeMachines,
+    FollowLog,
+    TaskExec,
+    TaskFiles,
+    TaskSignal,
 }
 
 impl RequestKind {
     /// All kinds.
-    pub const ALL: [RequestKind; 22] = [
+    pub const ALL: [RequestKind; 26] = [
         RequestKind::Status,
         RequestKind::Read,
         RequestKind::ListSchedulers,
@@ -235,6 +242,10 @@ impl RequestKind {
         RequestKind::SubscribeFull,
         RequestKind::SubscribeJobs,
         RequestKind::SubscribeMachines,
+        RequestKind::FollowLog,
+        RequestKind::TaskExec,
+        RequestKind::TaskFiles,
+        RequestKind::TaskSignal,
     ];
 }
 
@@ -267,6 +278,7 @@ impl Request {
             Request::SetMachineState { .. } => RequestKind::SetMachineState,
             Request::SetQuota { .. } => RequestKind::SetQuota,
             Request::Configure(_) => RequestKind::Configure,
+            Request::Task(request) => request.act.kind(),
             Request::Subscribe { scope: Scope::Full, .. } => RequestKind::SubscribeFull,
             Request::Subscribe { scope: Scope::Jobs { .. }, .. } => RequestKind::SubscribeJobs,
             Request::Subscribe { scope: Scope::Machines, .. } => RequestKind::SubscribeMachines,
@@ -327,6 +339,8 @@ pub enum Reply {
     Reported(Vec<Result<Acknowledged, Refusal>>),
     /// To `Stages`.
     Stages(StageTimes),
+    /// To `Task`: the agent has been asked, and the rest of the stream is the conversation.
+    Opened,
 }
 
 /// Why there is no reply.

@@ -48,11 +48,15 @@ impl Role {
         match kind {
             K::Status => true,
             K::Read | K::ListSchedulers | K::ListAttempts | K::GetAttempt | K::TopConflicts => reading,
-            K::Audit | K::ReadLog => matches!(self, Role::Operator | Role::User | Role::Reader),
+            K::Audit | K::ReadLog | K::FollowLog => {
+                matches!(self, Role::Operator | Role::User | Role::Reader)
+            }
             K::OpenSession | K::Commit | K::Telemetry => self == Role::Scheduler,
             K::RegisterMachine | K::Report => self == Role::Agent,
             K::GetSpec => reading || self == Role::Agent,
-            K::SubmitJob | K::StopJob => matches!(self, Role::Operator | Role::User),
+            K::SubmitJob | K::StopJob | K::TaskExec | K::TaskFiles | K::TaskSignal => {
+                matches!(self, Role::Operator | Role::User)
+            }
             K::SetMachineState | K::SetQuota | K::Configure => self == Role::Operator,
             K::SubscribeFull | K::SubscribeJobs => reading,
             K::SubscribeMachines => matches!(self, Role::Agent | Role::Operator),
@@ -158,8 +162,15 @@ mod tests {
 
     #[test]
     fn the_whole_permission_matrix() {
-        let subscribe = [(RequestKind::SubscribeJobs, ".x.xxx"), (RequestKind::SubscribeMachines, "..xx..")];
-        let rows: Vec<_> = MATRIX.into_iter().chain(subscribe).collect();
+        let later = [
+            (RequestKind::SubscribeJobs, ".x.xxx"),
+            (RequestKind::SubscribeMachines, "..xx.."),
+            (RequestKind::FollowLog, "...xxx"),
+            (RequestKind::TaskExec, "...xx."),
+            (RequestKind::TaskFiles, "...xx."),
+            (RequestKind::TaskSignal, "...xx."),
+        ];
+        let rows: Vec<_> = MATRIX.into_iter().chain(later).collect();
         assert_eq!(
             rows.iter().map(|r| r.0).collect::<std::collections::BTreeSet<_>>().len(),
             RequestKind::ALL.len()

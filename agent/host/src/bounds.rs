@@ -71,3 +71,24 @@ pub const PATH_BYTES_MAX: usize = 4_096;
 
 /// Bytes of a shim's word: ids and a status take less than 40.
 pub const WORD_BYTES_MAX: usize = 128;
+
+/// How often output that is followed is looked at once it has been read: a look is a stat of a directory.
+pub const FOLLOW_LOG_EVERY: Duration = Duration::from_millis(100);
+
+/// The least time between two notes of when output was written, in microseconds.
+pub const LOG_TIME_EVERY_US: u64 = 1_000_000;
+
+/// Notes of when output was written, per stream: nine hours of uninterrupted output to the second, in 512 KiB.
+pub const LOG_TIMES_MAX: usize = 32_768;
+
+/// How often it is checked whether the task that a command was started in is still there.
+pub const TASK_LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// Bytes of what is told to and by the process that enters a task.
+pub const ENTER_BYTES_MAX: usize = 1 << 20;
+
+/// Entries of a directory that are listed.
+pub const FILES_LISTED_MAX: usize = 10_000;
+
+/// Names in a path: more than any that was made by hand.
+pub const PATH_NAMES_MAX: usize = 64;

@@ -4,6 +4,16 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use cell_state::Time;
 
+/// The time of day, which may jump.
+pub(crate) fn wall() -> Time {
+    time_of(SystemTime::now())
+}
+
+/// A time of the system.
+pub(crate) fn time_of(time: SystemTime) -> Time {
+    Time(time.duration_since(UNIX_EPOCH).unwrap_or_default().as_micros() as u64)
+}
+
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Clock {
     began: Time,
@@ -12,8 +22,7 @@ pub(crate) struct Clock {
 
 impl Clock {
     pub(crate) fn start() -> Clock {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Clock { began: Time(since.as_micros() as u64), started: Instant::now() }
+        Clock { began: wall(), started: Instant::now() }
     }
 
     pub(crate) fn now(&self) -> Time {

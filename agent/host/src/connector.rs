@@ -1,17 +1,18 @@
 //! The connection to the server: made again whenever it is lost, kept alive by heartbeats, asked for logs.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
-use transport::message::{AgentReply, AgentRequest};
+use transport::message::{AgentReply, AgentRequest, LogRequest};
 use transport_quic::{AgentResponder, Client, ConnectError};
 
 use crate::bounds::{RECONNECT_FIRST, RECONNECT_MAX};
-use crate::config::{AgentConfig, Machines};
-use crate::{exec, log_read};
+use crate::config::AgentConfig;
+use crate::conversation::{self, Place};
+use crate::log_read;
 
 /// What connection and stream tell the host.
 #[derive(Debug)]
@@ -66,7 +67,7 @@ async fn attend(config: &AgentConfig, client: &Client, news: &mpsc::Sender<News>
     let mut number = 0;
     let mut beat = tokio::time::interval(config.heartbeat.max(Duration::from_millis(1)));
     beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let logs = Logs::of(config);
+    let desk = Desk::of(config);
     loop {
         tokio::select! {
             why = client.closed() => return why,
@@ -77,44 +78,48 @@ async fn attend(config: &AgentConfig, client: &Client, news: &mpsc::Sender<News>
             }
             request = client.next_agent_request() => match request {
                 // The transport bounds how many there are at a time.
-                Some((request, responder)) => drop(tokio::spawn(logs.clone().answer(request, responder))),
+                Some((request, responder)) => drop(tokio::spawn(desk.clone().answer(request, responder))),
                 None => return client.closed().await,
             },
         }
     }
 }
 
-/// Where the output of tasks is.
+/// Where the output of tasks is, and what else is asked of them.
 #[derive(Clone)]
-struct Logs {
-    /// `None`: machines that are played have none.
-    of: Option<(String, PathBuf)>,
+struct Desk {
+    /// `None`: machines that are played have no tasks to talk to.
+    place: Option<Place>,
 }
 
-impl Logs {
-    fn of(config: &AgentConfig) -> Logs {
-        match &config.machines {
-            Machines::Real(spec) => Logs { of: Some((spec.name.clone(), exec::root(&config.data))) },
-            Machines::Simulated { .. } => Logs { of: None },
-        }
+impl Desk {
+    fn of(config: &AgentConfig) -> Desk {
+        Desk { place: Place::of(config) }
     }
 
     async fn answer(self, request: AgentRequest, responder: AgentResponder) {
-        let read = tokio::task::spawn_blocking(move || self.read(&request)).await;
+        let (machine, request) = match request {
+            AgentRequest::ReadLog { machine, request } => (machine, request),
+            AgentRequest::Task { machine, request } => {
+                return conversation::answer(self.place, machine, request, responder).await;
+            }
+        };
+        let read = tokio::task::spawn_blocking(move || self.read(&machine, &request)).await;
         let failed = || AgentReply::Failed("the agent is stopping".to_owned());
         responder.reply(read.unwrap_or_else(|_| failed())).await;
     }
 
-    fn read(&self, request: &AgentRequest) -> AgentReply {
-        let AgentRequest::ReadLog { machine, request } = request;
-        let Some((_, root)) = self.of.as_ref().filter(|(name, _)| name == machine) else {
+    fn read(&self, machine: &str, request: &LogRequest) -> AgentReply {
+        let Some(root) =
+            self.place.as_ref().filter(|place| place.machine == machine).map(|place| &place.root)
+        else {
             return AgentReply::Failed(format!("{machine} is a simulated machine; its tasks have no output"));
         };
         read_log(root, request)
     }
 }
 
-fn read_log(root: &Path, request: &transport::message::LogRequest) -> AgentReply {
+fn read_log(root: &Path, request: &LogRequest) -> AgentReply {
     match log_read::read(root, request) {
         Ok(piece) => AgentReply::Log(piece),
         Err(error) => {

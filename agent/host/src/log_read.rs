@@ -6,9 +6,10 @@ use std::path::Path;
 
 use agent::PlacementId;
 use transport::bounds::LOG_BYTES_MAX;
-use transport::message::{LogFrom, LogPiece, LogRequest, LogStream};
+use transport::message::{LogFrom, LogPiece, LogRequest};
 
 use crate::log_files as name;
+use crate::log_tail;
 use crate::task_dir::TaskDir;
 
 /// Why there is no piece.
@@ -41,11 +42,8 @@ pub fn read(root: &Path, request: &LogRequest) -> Result<LogPiece, LogError> {
     let failed = |source| LogError::Read { task: id.to_string(), source };
     // Asked before the files are read: what was written before the end is in them by now.
     let ended = dir.exit().map_err(failed)?.is_some();
-    let stream = match request.stream {
-        LogStream::Stdout => "stdout",
-        LogStream::Stderr => "stderr",
-    };
-    match files(dir.path(), stream) {
+    let stream = log_tail::word(request.stream);
+    match name::starts(dir.path(), stream) {
         Ok(files) => piece(dir.path(), stream, &files, request, ended).map_err(failed),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Err(LogError::NotHere(id.to_string())),
         Err(error) => Err(failed(error)),
@@ -58,16 +56,6 @@ fn latest(root: &Path, request: &LogRequest) -> Result<PlacementId, LogError> {
         TaskDir::list(root).map_err(|source| LogError::Read { task: request.task.to_string(), source })?;
     let of_task = all.into_iter().map(|(id, _)| id).filter(|id| id.task == request.task);
     of_task.max().ok_or_else(not_here)
-}
-
-/// The offsets that files of the stream begin at, lowest first.
-fn files(dir: &Path, stream: &str) -> io::Result<Vec<u64>> {
-    let mut starts = Vec::new();
-    for entry in fs::read_dir(dir)? {
-        starts.extend(entry?.file_name().to_str().and_then(|name| name::offset(name, stream)));
-    }
-    starts.sort_unstable();
-    Ok(starts)
 }
 
 fn piece(dir: &Path, stream: &str, files: &[u64], request: &LogRequest, ended: bool) -> io::Result<LogPiece> {
@@ -105,6 +93,7 @@ mod tests {
     use super::*;
     use cell_state::task::Exit;
     use cell_state::{JobId, TaskId};
+    use transport::message::LogStream;
 
     const TASK: TaskId = TaskId { job: JobId(1), group: 0, index: 2 };
 

@@ -5,6 +5,8 @@ use std::fs;
 use rustix::process::Pid;
 use serde::{Deserialize, Serialize};
 
+use crate::task_dir::Live;
+
 /// A process that can't be mistaken for another one of the same boot.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(crate) struct Identity {
@@ -63,6 +65,13 @@ fn parse(stat: &str) -> Option<Stat> {
         session: fields.get(3)?.parse().ok()?,
         start: fields.get(19)?.parse().ok()?,
     })
+}
+
+/// The main process of a task that runs: the first child of its shim, which adopts others later.
+pub(crate) fn main_process(live: &Live) -> Option<Identity> {
+    let shim = live.shim.filter(|shim| live.boot == boot_id() && shim.is_alive())?;
+    let child = children(shim.pid).first().copied().and_then(Identity::of)?;
+    child.is_alive().then_some(child)
 }
 
 /// All pids there are.

@@ -17,12 +17,15 @@
 //! Signals to the shim: TERM is passed on to the task's process group; USR1 kills the group. When the task's main process
 //! ends, whatever it started and left is killed, and once nothing is left the exit status is written.
 
+mod context;
+mod enter;
 mod launch;
 mod nursery;
 mod output;
 mod supervise;
 mod word;
 
+pub(crate) use enter::{Plan, Told};
 pub(crate) use word::{What, Word};
 
 use std::ffi::OsString;
@@ -31,14 +34,15 @@ use std::process::ExitCode;
 
 use crate::task_dir::TaskDir;
 
-/// Runs the shim: what `ohm shim ARGS` does. The arguments are `serve` or `run DIR`.
+/// Runs the shim: what `ohm shim ARGS` does. The arguments are `serve`, `run DIR` or `enter DIR`.
 pub fn main(mut args: impl Iterator<Item = OsString>) -> ExitCode {
     let (verb, dir) = (args.next(), args.next().map(PathBuf::from));
     match (verb.as_ref().and_then(|verb| verb.to_str()), dir) {
         (Some("serve"), _) => nursery::serve(),
         (Some("run"), Some(dir)) => supervise::run(&TaskDir::at(dir), None),
+        (Some("enter"), Some(dir)) => enter::enter(&TaskDir::at(dir)),
         _ => {
-            eprintln!("this is for the agent to call: serve | run DIR");
+            eprintln!("this is for the agent to call: serve | run DIR | enter DIR");
             ExitCode::from(2)
         }
     }

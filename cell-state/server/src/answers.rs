@@ -14,6 +14,7 @@ use transport_quic::Responder;
 
 use crate::attempts::{self, Found, Wanted};
 use crate::bounds::ATTEMPTS_MAX;
+use crate::conversations::agent_of;
 use crate::reads::{self, Around};
 use crate::recovery::HistoryError;
 use crate::server::Server;
@@ -189,21 +190,7 @@ fn spec(server: &Server, job: JobId, version: u32) -> Result<Reply, Refusal> {
 }
 
 async fn read_log(server: &Arc<Server>, request: LogRequest) -> Result<Reply, Refusal> {
-    let (agent, machine) = {
-        let cell = server.mirror.read();
-        let task = cell.task(request.task).ok_or_else(|| {
-            rejected(RejectionCode::NotFound, "task", format!("{} is not in the cell", request.task))
-        })?;
-        let placed = task.machine.and_then(|id| cell.machine(id));
-        let Some(machine) = placed.filter(|_| request.epoch <= task.epoch) else {
-            let problem = format!("{} has not been placed, or not that often", request.task);
-            return Err(rejected(RejectionCode::NotFound, "task", problem));
-        };
-        (server.parties.agent_of(machine.id), machine.spec.name.clone())
-    };
-    let Some(agent) = agent else {
-        return Err(Refusal::Unavailable(format!("the agent of machine {machine} is not connected")));
-    };
+    let (agent, machine) = agent_of(server, request.task, request.epoch)?;
     match agent.session.ask_agent(AgentRequest::ReadLog { machine, request }).await {
         Ok(AgentReply::Log(piece)) => Ok(Reply::Log(piece)),
         Ok(AgentReply::Failed(problem)) => Err(Refusal::Unavailable(problem)),

@@ -21,6 +21,7 @@ mod clock;
 mod commit_thread;
 mod config;
 mod connection;
+mod conversations;
 mod error;
 mod fatal;
 mod feeds;

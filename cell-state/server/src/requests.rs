@@ -18,11 +18,12 @@ use crate::error::FollowError;
 use crate::follow::{self, Filter};
 use crate::intake::{AnswerTo, Ask, Item};
 use crate::server::Server;
-use crate::{answers, follow_machines, memory};
+use crate::{answers, conversations, follow_machines, memory};
 
 /// Sends a request on its way. Never waits.
-pub(crate) fn dispatch(server: &Arc<Server>, connection: &Arc<Connection>, incoming: Incoming) {
+pub(crate) fn dispatch(server: &Arc<Server>, connection: &Arc<Connection>, mut incoming: Incoming) {
     connection.pulse.beat();
+    let stream = incoming.take_conversation();
     let (request, responder) = incoming.into_parts();
     match request {
         Request::Status => responder.reply(Ok(Reply::Status(status(server)))),
@@ -34,6 +35,7 @@ pub(crate) fn dispatch(server: &Arc<Server>, connection: &Arc<Connection>, incom
             responder.reply(Ok(Reply::Noted));
         }
         Request::Subscribe { scope, after } => subscribe(server, connection, scope, after, responder),
+        Request::Task(request) => conversations::spawn(server, connection, request, stream, responder),
         Request::Read { .. }
         | Request::ListSchedulers
         | Request::ListAttempts { .. }

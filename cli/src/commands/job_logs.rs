@@ -1,24 +1,26 @@
-//! `ohm job logs`: a task's output, read from its agent through the server.
+//! `ohm job logs`: a task's output, streamed from its agent through the server.
 
-use std::io::Write;
+use std::time::Instant;
 
+use cell_state::TaskId;
 use cell_state::task::TaskState;
-use cell_state::{JobId, TaskId};
-use transport::bounds::LOG_BYTES_MAX;
-use transport::message::{LogFrom, LogRequest, LogStream};
-use transport::view::JobView;
+use transport::message::LogStream;
+use transport::task::{FromTask, LogStart, TaskAct, TaskRequest};
+use transport_quic::ConversationReader;
 
-use crate::bounds::FOLLOW_EVERY;
+use super::task_name;
+use crate::bounds::{FOLLOW_EVERY, POLL_EVERY, RECONNECT_MAX};
 use crate::connection::{Asker, Connection};
 use crate::failure::{Ended, Failure};
 use crate::job_file::{Amount, bytes};
+use crate::pipes::{Out, To};
 use crate::typed::jobs::JobLogsArgs;
 
 /// What was asked for, checked.
 pub(crate) struct JobLogs {
     connection: Connection,
     args: JobLogsArgs,
-    from: LogFrom,
+    from: LogStart,
 }
 
 impl JobLogs {
@@ -27,9 +29,21 @@ impl JobLogs {
     /// # Errors
     /// The first thing wrong with it.
     pub(crate) fn check(args: JobLogsArgs) -> Result<JobLogs, Failure> {
-        let tail = args.tail.as_deref().map(|size| bytes(Amount::Text(size)));
-        let tail = tail.transpose().map_err(|problem| Failure::Input(format!("--tail: {problem}")))?;
-        let from = tail.map_or(LogFrom::Offset(0), LogFrom::End);
+        let wrong = |flag: &str, problem: String| Failure::Input(format!("{flag}: {problem}"));
+        let from = if let Some(size) = &args.tail {
+            LogStart::Bytes(
+                bytes(Amount::Text(size)).map_err(|problem| wrong("--tail", problem.to_string()))?,
+            )
+        } else if let Some(lines) = args.lines {
+            LogStart::Lines(lines)
+        } else if let Some(since) = &args.since {
+            let since = humantime::parse_duration(since).map_err(|error| {
+                wrong("--since", format!("{since:?} is no duration ({error}); write 90s, 10m or 2h30m"))
+            })?;
+            LogStart::Last(since.as_micros().try_into().unwrap_or(u64::MAX))
+        } else {
+            LogStart::Offset(0)
+        };
         Ok(JobLogs { connection: Connection::check(&args.connect)?, args, from })
     }
 }
@@ -37,31 +51,86 @@ impl JobLogs {
 pub(crate) async fn run(wanted: JobLogs) -> Result<Ended, Failure> {
     let JobLogs { connection, args, from } = wanted;
     let mut server = connection.open().await?;
-    let (_, job) = server.job(None, &args.job, 0, 0).await?;
-    let task = which_task(&job, args.task.as_deref())?;
+    let (job, written) = task_name::split(&args.job);
+    let (_, job) = server.job(None, &job, 0, 0).await?;
+    let task = task_name::which_task(&job, args.task.as_deref().or(written.as_deref()))?;
     if args.follow {
         wait_until_placed(&mut server, &job.row.name, task).await?;
     }
     let stream = if args.stderr { LogStream::Stderr } else { LogStream::Stdout };
-    let mut request = LogRequest { task, epoch: args.epoch, stream, from, limit: LOG_BYTES_MAX };
-    let mut out = std::io::stdout().lock();
-    let mut expected = None;
+    let act = TaskAct::FollowLog { stream, from, follow: args.follow };
+    let mut out = Out::start();
+    tokio::select! {
+        read = read(&mut server, TaskRequest { task, epoch: args.epoch, act }, &mut out) => read?,
+        // The server is told, so that the agent needn't find out.
+        _ = tokio::signal::ctrl_c() => return Ok(Ended::Interrupted),
+    }
+    out.finish().await?;
+    Ok(Ended::Well)
+}
+
+/// Reads to the end. What breaks while output is followed is taken up again where it broke: an agent that is being
+/// upgraded is back in a moment.
+async fn read(server: &mut Asker, mut request: TaskRequest, out: &mut Out) -> Result<(), Failure> {
+    let mut place = Place { next: None };
+    let mut broken: Option<Instant> = None;
     loop {
-        let piece = server.log(request.clone()).await?;
-        if expected.is_some_and(|offset| piece.offset > offset) {
-            crate::show::say("ohm: older output was rotated away");
+        let opened = match server.converse(&request).await {
+            Ok((_writer, reader)) => {
+                // The writer is held for as long as the reader: dropping it is taking one's leave.
+                let ended = copy(reader, &mut place, out).await?;
+                drop(_writer);
+                if ended {
+                    return Ok(());
+                }
+                broken = None;
+                None
+            }
+            Err(failure) => Some(failure),
+        };
+        let TaskAct::FollowLog { from, follow, .. } = &mut request.act else { return Ok(()) };
+        let since = *broken.get_or_insert_with(Instant::now);
+        match opened {
+            Some(failure) if !*follow || place.next.is_none() || since.elapsed() > RECONNECT_MAX => {
+                return Err(failure);
+            }
+            None if !*follow => return Err(Failure::Lost("the agent's connection broke".to_owned())),
+            Some(_) | None => {}
         }
-        out.write_all(&piece.bytes)?;
-        let next = piece.offset + piece.bytes.len() as u64;
-        (request.from, expected) = (LogFrom::Offset(next), Some(next));
-        if !piece.bytes.is_empty() {
-            continue;
+        if let Some(next) = place.next {
+            *from = LogStart::Offset(next);
         }
-        out.flush()?;
-        if piece.ended || !args.follow {
-            return Ok(Ended::Well);
+        tokio::time::sleep(POLL_EVERY).await;
+    }
+}
+
+/// How far the output has been read.
+struct Place {
+    next: Option<u64>,
+}
+
+/// Copies one conversation's output; false when it broke off.
+async fn copy(
+    mut reader: ConversationReader<FromTask>,
+    place: &mut Place,
+    out: &mut Out,
+) -> Result<bool, Failure> {
+    loop {
+        match reader.next().await {
+            Ok(Some(FromTask::Log { offset, bytes })) => {
+                if let Some(lost) = place.next.and_then(|next| offset.checked_sub(next)).filter(|n| *n > 0) {
+                    crate::show::say(&format!("ohm: {lost} bytes of older output were rotated away"));
+                }
+                place.next = Some(offset + bytes.len() as u64);
+                out.write(To::Output, bytes).await?;
+            }
+            Ok(Some(FromTask::Done)) => return Ok(true),
+            Ok(Some(FromTask::Failed(problem))) => return Err(Failure::Task(problem)),
+            Ok(Some(FromTask::Lost(_)) | None) | Err(_) => return Ok(false),
+            Ok(Some(
+                FromTask::Output { .. } | FromTask::Files(_) | FromTask::Piece(_) | FromTask::Exited(_),
+            )) => return Err(Failure::Answer("something else than output")),
         }
-        tokio::time::sleep(FOLLOW_EVERY).await;
     }
 }
 
@@ -95,49 +164,4 @@ async fn position(server: &mut Asker, job: &str, task: TaskId) -> Result<u32, Fa
     let (_, view) = server.job(None, job, 0, 0).await?;
     let before = view.groups.iter().take(usize::from(task.group));
     Ok(before.map(cell_state::job::Counts::total).sum::<u32>() + task.index)
-}
-
-/// The task that was meant: `main.3`, `0.3`, `3`, or the only one.
-fn which_task(job: &JobView, written: Option<&str>) -> Result<TaskId, Failure> {
-    let id = |group: usize, index: u32| TaskId { job: job.row.id, group: group as u16, index };
-    let choices = || {
-        let groups = job.spec.groups.iter().filter(|g| g.count > 0);
-        let ranges: Vec<String> = groups
-            .map(|g| {
-                if g.count == 1 {
-                    format!("{}.0", g.name)
-                } else {
-                    format!("{0}.0 to {0}.{1}", g.name, g.count - 1)
-                }
-            })
-            .collect();
-        ranges.join(", ")
-    };
-    let Some(written) = written else {
-        if job.tasks_total == 1 {
-            let group = job.groups.iter().position(|g| g.total() == 1).unwrap_or(0);
-            return Ok(id(group, 0));
-        }
-        return Err(Failure::Input(format!(
-            "job {} has several tasks; name one of {}",
-            job.row.name,
-            choices()
-        )));
-    };
-    let unknown = || {
-        Failure::Input(format!("job {} has no task {written:?}; its tasks are {}", job.row.name, choices()))
-    };
-    let own = written.strip_prefix(&format!("{}.", JobId(job.row.id.0))).unwrap_or(written);
-    let (group, index) = match own.rsplit_once('.') {
-        Some((group, index)) => {
-            let named = job.spec.groups.iter().position(|g| g.name == group);
-            let numbered = || group.parse().ok().filter(|n: &usize| *n < job.spec.groups.len());
-            (named.or_else(numbered).ok_or_else(unknown)?, index)
-        }
-        None if job.spec.groups.len() == 1 => (0, own),
-        None => return Err(unknown()),
-    };
-    let index: u32 = index.parse().map_err(|_| unknown())?;
-    let held = job.groups.get(group).map_or(0, cell_state::job::Counts::total);
-    if index < held { Ok(id(group, index)) } else { Err(unknown()) }
 }

@@ -23,6 +23,9 @@ mod reads;
 mod scheduler;
 mod server;
 mod study;
+mod task;
+mod task_exec;
+mod task_name;
 mod txn;
 
 use std::future::Future;
@@ -31,6 +34,7 @@ use crate::demo;
 use crate::failure::{Ended, Failure};
 use crate::typed::jobs::JobCommand;
 use crate::typed::roles::{SchedulerCommand, ServerCommand};
+use crate::typed::tasks::TaskCommand;
 use crate::typed::{Cli, Command};
 
 /// Does what was typed.
@@ -62,6 +66,11 @@ pub(crate) fn run(cli: Cli) -> Result<Ended, Failure> {
         },
         Command::Agent(args) => agent::run(agent::Agent::check(args)?),
         Command::Job(command) => job(command),
+        Command::Task(command) => match command {
+            TaskCommand::Exec(args) => wait_for(task_exec::run(task_exec::TaskExec::check(args)?)),
+            TaskCommand::Fs(command) => wait_for(task::files(command)),
+            TaskCommand::Signal(args) => wait_for(task::signal(args)),
+        },
         Command::Node(command) => wait_for(node::run(command)),
         Command::Txn(command) => wait_for(txn::run(command)),
         Command::Conflicts(command) => wait_for(txn::conflicts(command)),

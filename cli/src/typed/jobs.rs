@@ -53,10 +53,12 @@ The name may be any unique prefix.")]
     /// Print what a task wrote
     #[command(after_help = "Examples:
   ohm job logs hello                     of its only task
-  ohm job logs web main.3                task 3 of group main
-  ohm job logs -f --stderr web 3         follow its standard error
+  ohm job logs web/main/3                task 3 of group main; also `web main.3`
+  ohm job logs -f --stderr web/3         follow its standard error
+  ohm job logs -n 20 web/3               its last 20 lines
+  ohm job logs --since 10m web/3         what it wrote in the last ten minutes
 
-A task is GROUP.INDEX, or INDEX when the job has one group.")]
+Output of a finished task can be read for as long as its agent keeps it.")]
     Logs(JobLogsArgs),
     /// Say why a job's tasks are pending
     #[command(after_help = "Examples:
@@ -150,9 +152,10 @@ pub(crate) struct JobStopArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct JobLogsArgs {
-    /// The job's name, or any unique beginning of it
+    /// The task: JOB/GROUP/INDEX, JOB/INDEX, or JOB when it has only one
+    #[arg(value_name = "JOB[/GROUP/INDEX]")]
     pub(crate) job: String,
-    /// The task: GROUP.INDEX, or INDEX [default: the only one]
+    /// The task, when only the job was named: GROUP.INDEX, or INDEX
     pub(crate) task: Option<String>,
     /// Go on until the task has ended
     #[arg(short, long)]
@@ -161,8 +164,14 @@ pub(crate) struct JobLogsArgs {
     #[arg(long)]
     pub(crate) stderr: bool,
     /// Begin this far before the end: "4 KiB" [default: at the beginning]
-    #[arg(long, value_name = "SIZE")]
+    #[arg(long, value_name = "SIZE", group = "from")]
     pub(crate) tail: Option<String>,
+    /// Begin with the last N lines
+    #[arg(short = 'n', long, value_name = "N", group = "from")]
+    pub(crate) lines: Option<u64>,
+    /// Begin with what was written this long ago: 90s, 10m
+    #[arg(long, value_name = "DURATION", group = "from")]
+    pub(crate) since: Option<String>,
     /// Which placement of the task [default: the latest]
     #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
     pub(crate) epoch: u32,

@@ -8,6 +8,7 @@ pub(crate) mod load;
 pub(crate) mod reads;
 pub(crate) mod roles;
 pub(crate) mod study;
+pub(crate) mod tasks;
 pub(crate) mod workloads;
 
 use clap::{Args, Parser, Subcommand};
@@ -67,6 +68,9 @@ pub(crate) enum Command {
     /// Jobs: run, plan, list, status, stop, logs, why
     #[command(subcommand)]
     Job(jobs::JobCommand),
+    /// One task: run a command beside it, look at its files, signal it
+    #[command(subcommand)]
+    Task(tasks::TaskCommand),
     /// Machines: list, status, drain, undrain
     #[command(subcommand)]
     Node(reads::NodeCommand),

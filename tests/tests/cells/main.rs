@@ -16,3 +16,5 @@ mod documents;
 mod everyday;
 #[cfg(test)]
 mod races;
+#[cfg(test)]
+mod talking;

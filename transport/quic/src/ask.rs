@@ -1,27 +1,37 @@
-//! What the server asks of an agent, both ends: one bidirectional stream per request.
+//! What the server asks of an agent, both ends: one bidirectional stream per request, and per conversation.
 
 use std::sync::Arc;
 
 use cell_state::codec;
 use quinn::{Connection, RecvStream, SendStream};
 use serde::de::DeserializeOwned;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tracing::Instrument;
 use transport::FrameBuffer;
 use transport::frame::frame;
 use transport::message::{AgentReply, AgentRequest, Refusal};
+use transport::task::{FromTask, ToTask};
 
 use crate::bounds::{AGENT_ANSWER_WAIT, AGENT_REQUESTS_MAX, READ_BYTES};
 use crate::client::CallError;
 use crate::closing::{BAD_FRAME, why, why_or};
+use crate::conversation::{self, HopReader, HopWriter};
 
 /// Answers one request of the server.
 #[derive(Debug)]
 pub struct AgentResponder {
     stream: SendStream,
+    /// What follows the request: nothing, unless it opens a conversation.
+    rest: Option<(RecvStream, FrameBuffer)>,
 }
 
 impl AgentResponder {
+    /// Begins the conversation that the request asks for; `None` when it asks for none.
+    pub fn converse(self) -> Option<(HopWriter<FromTask>, HopReader<ToTask>)> {
+        let (receive, buffer) = self.rest?;
+        Some(conversation::hop(self.stream, receive, buffer))
+    }
+
     /// Answers. A server that has gone meanwhile is no error: it will ask again if it still wants to know.
     pub async fn reply(mut self, reply: AgentReply) {
         let mut bytes = Vec::new();
@@ -45,11 +55,19 @@ async fn take(
     mut receive: RecvStream,
     taker: mpsc::Sender<(AgentRequest, AgentResponder)>,
 ) {
-    let responder = AgentResponder { stream: send };
-    match read_one(&mut receive).await {
-        // Fails when the agent is shutting down; dropping the responder ends the stream.
-        Ok(request) => drop(taker.send((request, responder)).await),
-        Err(problem) => responder.reply(AgentReply::Failed(format!("unreadable request: {problem}"))).await,
+    let mut buffer = FrameBuffer::default();
+    match read_one(&mut receive, &mut buffer).await {
+        Ok(request) => {
+            let opens = matches!(request, AgentRequest::Task { .. });
+            let responder = AgentResponder { stream: send, rest: opens.then_some((receive, buffer)) };
+            // Fails when the agent is shutting down; dropping the responder ends the stream.
+            drop(taker.send((request, responder)).await);
+        }
+        Err(problem) => {
+            AgentResponder { stream: send, rest: None }
+                .reply(AgentReply::Failed(format!("unreadable request: {problem}")))
+                .await
+        }
     }
 }
 
@@ -70,7 +88,7 @@ pub(crate) async fn ask(
         send.write_chunk(bytes.into()).await.map_err(|error| error.to_string())?;
         // Fails only when the stream has ended already.
         let _ = send.finish();
-        read_one(&mut receive).await
+        read_one(&mut receive, &mut FrameBuffer::default()).await
     };
     match tokio::time::timeout(AGENT_ANSWER_WAIT, asked).await {
         Ok(Ok(reply)) => Ok(reply),
@@ -82,9 +100,27 @@ pub(crate) async fn ask(
     }
 }
 
-/// The one message of a stream.
-async fn read_one<T: DeserializeOwned>(stream: &mut RecvStream) -> Result<T, String> {
-    let mut buffer = FrameBuffer::default();
+/// Opens a conversation with the agent.
+pub(crate) async fn converse(
+    connection: &Connection,
+    place: OwnedSemaphorePermit,
+    request: &AgentRequest,
+) -> Result<(HopWriter<ToTask>, HopReader<FromTask>), CallError> {
+    let opened = connection.open_bi().await.map_err(|error| CallError::Lost(why(&error)))?;
+    let (mut send, receive) = opened;
+    let mut bytes = Vec::new();
+    frame(request, &mut bytes);
+    let written = send.write_chunk(bytes.into()).await;
+    written.map_err(|error| CallError::Lost(why_or(connection, &error.to_string())))?;
+    let (writer, reader) = conversation::hop(send, receive, FrameBuffer::default());
+    Ok((writer.holding(place), reader))
+}
+
+/// The first message of a stream.
+async fn read_one<T: DeserializeOwned>(
+    stream: &mut RecvStream,
+    buffer: &mut FrameBuffer,
+) -> Result<T, String> {
     loop {
         match stream.read_chunk(READ_BYTES, true).await {
             Ok(Some(chunk)) => buffer.push(&chunk.bytes),

@@ -8,11 +8,13 @@ use quinn::{Connection, ConnectionError, Endpoint};
 use tokio::sync::{Mutex, mpsc};
 use tracing::Instrument;
 use transport::message::{AgentRequest, Heartbeat, Refusal, Reply, Request, Scope};
+use transport::task::{FromTask, TaskRequest, ToTask};
 use transport::{Identity, Role};
 
 use crate::ask::{self, AgentResponder};
 use crate::bounds::{AGENT_REQUESTS_MAX, CLOSE_WAIT, CONNECT_WAIT};
 use crate::closing::{self, why};
+use crate::conversation::{self, ConversationReader, ConversationWriter};
 use crate::endpoint;
 use crate::pipeline::Pipeline;
 use crate::pki::Credentials;
@@ -173,6 +175,17 @@ impl Client {
     /// The server refused, or the connection broke.
     pub async fn call(&self, request: Request) -> Result<Reply, CallError> {
         self.inner.requests.call(request).await
+    }
+
+    /// Opens a conversation with a task, on a stream of its own.
+    ///
+    /// # Errors
+    /// The server refused, or the connection broke.
+    pub async fn converse(
+        &self,
+        request: TaskRequest,
+    ) -> Result<(ConversationWriter<ToTask>, ConversationReader<FromTask>), CallError> {
+        conversation::open(&self.inner.connection, Request::Task(request)).await
     }
 
     /// A stream of its own for a party that makes thousands of calls per second.

@@ -12,7 +12,7 @@ use quinn::{
 use ring::hmac;
 use ring::rand::{SecureRandom, SystemRandom};
 use socket2::{Domain, Protocol, Socket, Type};
-use transport::bounds::{STREAMS_MAX, SUBSCRIPTIONS_MAX};
+use transport::bounds::{CONVERSATIONS_MAX, STREAMS_MAX, SUBSCRIPTIONS_MAX};
 
 use crate::bounds::{
     AGENT_REQUESTS_MAX, CLIENT_STREAM_WINDOW_BYTES, CLIENT_WINDOW_BYTES, DATAGRAM_BYTES_MAX,
@@ -114,7 +114,7 @@ pub(crate) fn client_transport(server: SocketAddr) -> TransportConfig {
         .keep_alive_interval(Some(KEEP_ALIVE))
         .stream_receive_window(CLIENT_STREAM_WINDOW_BYTES.into())
         .receive_window(CLIENT_WINDOW_BYTES.into())
-        .max_concurrent_bidi_streams(AGENT_REQUESTS_MAX.into())
+        .max_concurrent_bidi_streams((AGENT_REQUESTS_MAX + CONVERSATIONS_MAX as u32).into())
         // One more than subscriptions: the welcome.
         .max_concurrent_uni_streams((SUBSCRIPTIONS_MAX + 1).into());
     transport

@@ -5,6 +5,7 @@
 //! Pipeline ── exchange ───▶ one more, for a party that calls thousands of times a second ──▶ the same
 //! Client ◀─ Subscription ── one unidirectional stream each ◀─────── SubscriptionWriter
 //! Client ── heartbeat ────▶ datagrams ────────────────────────────▶ Session::next_heartbeat
+//! Client ◀─ conversation ──▶ one bidirectional stream each, to a task ◀▶ Incoming::take_conversation, Session::converse
 //! Client ◀─ agent requests ─ one bidirectional stream each ◀─────── Session::ask_agent
 //! ```
 //!
@@ -16,6 +17,7 @@ mod ask;
 pub mod bounds;
 mod client;
 mod closing;
+mod conversation;
 mod endpoint;
 mod identity;
 mod listener;
@@ -31,6 +33,7 @@ mod traffic;
 
 pub use ask::AgentResponder;
 pub use client::{CallError, Client, ConnectError};
+pub use conversation::{ConversationReader, ConversationWriter, HopReader, HopWriter, Offered};
 pub use listener::{BindError, Listener};
 pub use pipeline::{Answered, Pipeline};
 pub use pki::{Authority, Credentials, PkiError};

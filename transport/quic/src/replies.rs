@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use bytes::Bytes;
 use cell_state::Seq;
 use quinn::{Connection, SendStream};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 use transport::bounds::{FRAME_BYTES_MAX, REQUESTS_IN_FLIGHT_MAX};
 use transport::frame::{PREFIX_BYTES, frame, frame_verdicts};
 use transport::message::{Refusal, Reply, ReplyFrame};
@@ -76,6 +76,8 @@ struct State {
     complete: bool,
     /// Nobody will read what is written.
     deaf: bool,
+    /// Who gets the stream once all is written.
+    heir: Option<oneshot::Sender<SendStream>>,
 }
 
 #[derive(Default)]
@@ -106,6 +108,17 @@ impl Replies {
     pub(crate) fn complete(&self) {
         self.state().complete = true;
         self.wake.notify_one();
+    }
+
+    /// The stream itself, once all replies are written; no request will follow.
+    pub(crate) fn hand_over(&self) -> oneshot::Receiver<SendStream> {
+        let (heir, inherits) = oneshot::channel();
+        let mut state = self.state();
+        state.complete = true;
+        state.heir = Some(heir);
+        drop(state);
+        self.wake.notify_one();
+        inherits
     }
 
     fn answer(&self, id: u64, write: impl FnOnce(&mut Vec<u8>)) {
@@ -169,6 +182,12 @@ pub(crate) async fn write(replies: Arc<Replies>, mut stream: SendStream) {
         };
         if bytes.is_empty() {
             if last {
+                let heir = replies.state().heir.take();
+                if let Some(heir) = heir {
+                    // Fails when nobody wants it any more; dropping it ends it.
+                    drop(heir.send(stream));
+                    return;
+                }
                 // Fails only when the stream has ended already.
                 let _ = stream.finish();
                 return;

@@ -14,6 +14,7 @@ use transport::{FrameBuffer, Identity, hot};
 
 use crate::bounds::REQUEST_PIECES;
 use crate::closing::BAD_FRAME;
+use crate::conversation::Offered;
 use crate::replies::{self, Load, Replies, Responder};
 
 /// A request that its sender may make, and the way to answer it.
@@ -22,9 +23,15 @@ pub struct Incoming {
     /// The request.
     pub request: Request,
     responder: Responder,
+    conversation: Option<Offered>,
 }
 
 impl Incoming {
+    /// The stream of a request for a conversation, if the request came first on one of its own.
+    pub fn take_conversation(&mut self) -> Option<Offered> {
+        self.conversation.take()
+    }
+
     /// The request, and the way to answer it.
     pub fn into_parts(self) -> (Request, Responder) {
         (self.request, self.responder)
@@ -52,6 +59,16 @@ pub(crate) async fn streams(
     }
 }
 
+/// What taking all frames led to.
+enum Taken {
+    /// All that are whole.
+    All,
+    /// The stream is of no further use.
+    Unsound,
+    /// The rest of the stream belongs to this request.
+    Conversation(Box<Incoming>),
+}
+
 /// Takes the requests of one stream.
 struct Desk {
     identity: Arc<Identity>,
@@ -64,6 +81,7 @@ impl Desk {
     async fn read(self, mut stream: RecvStream) {
         let mut buffer = FrameBuffer::default();
         let mut pieces = vec![Bytes::new(); REQUEST_PIECES];
+        let mut is_first = true;
         loop {
             self.load.room().await;
             match stream.read_chunks(&mut pieces).await {
@@ -79,29 +97,49 @@ impl Desk {
                 }
                 Err(_) => break,
             }
-            if !self.take_all(&mut buffer).await {
-                // Fails only when the stream has ended already.
-                let _ = stream.stop(BAD_FRAME);
-                break;
+            match self.take_all(&mut buffer, &mut is_first).await {
+                Taken::All => {}
+                Taken::Unsound => {
+                    // Fails only when the stream has ended already.
+                    let _ = stream.stop(BAD_FRAME);
+                    break;
+                }
+                Taken::Conversation(mut incoming) => {
+                    incoming.conversation = Some(Offered::new(stream, buffer, self.replies.clone()));
+                    // Fails when the server drops the session.
+                    drop(self.taker.send(vec![*incoming]).await);
+                    return;
+                }
             }
         }
         self.replies.complete();
     }
 
-    /// Takes every whole frame and hands the requests over together; false when the stream is of no further use.
-    async fn take_all(&self, buffer: &mut FrameBuffer) -> bool {
+    /// Takes every whole frame and hands the requests over together.
+    async fn take_all(&self, buffer: &mut FrameBuffer, is_first: &mut bool) -> Taken {
         let mut taken = Vec::new();
-        let is_sound = loop {
+        let how = loop {
             match buffer.next_message() {
-                Ok(None) => break true,
-                Ok(Some(message)) => taken.extend(self.admit(message)),
+                Ok(None) => break Taken::All,
+                Ok(Some(message)) => {
+                    let alone = std::mem::take(is_first);
+                    match self.admit(message) {
+                        Some(incoming) if alone && matches!(incoming.request, Request::Task(_)) => {
+                            break Taken::Conversation(Box::new(incoming));
+                        }
+                        admitted => taken.extend(admitted),
+                    }
+                }
                 Err(error) => {
                     self.malformed(0, error.to_string());
-                    break false;
+                    break Taken::Unsound;
                 }
             }
         };
-        (taken.is_empty() || self.taker.send(taken).await.is_ok()) && is_sound
+        match taken.is_empty() || self.taker.send(taken).await.is_ok() {
+            true => how,
+            false => Taken::Unsound,
+        }
     }
 
     /// The request in a message, or `None` when it has been refused.
@@ -124,7 +162,7 @@ impl Desk {
             return None;
         }
         tracing::trace!(id, %kind, "request");
-        Some(Incoming { request, responder: self.replies.responder(id) })
+        Some(Incoming { request, responder: self.replies.responder(id), conversation: None })
     }
 
     fn malformed(&self, id: u64, problem: String) {

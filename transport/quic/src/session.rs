@@ -8,14 +8,16 @@ use cell_state::codec;
 use quinn::Connection;
 use tokio::sync::{Mutex, Semaphore, mpsc};
 use tracing::Instrument;
-use transport::bounds::{REQUESTS_IN_FLIGHT_MAX, SUBSCRIPTIONS_MAX};
+use transport::bounds::{CONVERSATIONS_MAX, REQUESTS_IN_FLIGHT_MAX, SUBSCRIPTIONS_MAX};
 use transport::message::{AgentReply, AgentRequest, Heartbeat, Refusal};
+use transport::task::{FromTask, TaskRequest, ToTask};
 use transport::{Identity, Role};
 
 use crate::ask;
 use crate::bounds::AGENT_REQUESTS_MAX;
 use crate::client::CallError;
 use crate::closing::{self, why};
+use crate::conversation::{HopReader, HopWriter};
 use crate::serve::{self, Incoming};
 use crate::subscription::SubscriptionWriter;
 
@@ -46,6 +48,7 @@ struct Inner {
     requests: Mutex<Requests>,
     subscriptions: Arc<Semaphore>,
     agent_requests: Arc<Semaphore>,
+    conversations: Arc<Semaphore>,
 }
 
 /// Requests on their way from the streams to whoever takes them.
@@ -85,6 +88,7 @@ impl Session {
                 requests: Mutex::new(Requests { batches, next: VecDeque::new() }),
                 subscriptions: Arc::new(Semaphore::new(SUBSCRIPTIONS_MAX as usize)),
                 agent_requests: Arc::new(Semaphore::new(AGENT_REQUESTS_MAX as usize)),
+                conversations: Arc::new(Semaphore::new(CONVERSATIONS_MAX)),
             }),
         }
     }
@@ -159,6 +163,28 @@ impl Session {
             return Err(CallError::Refused(Refusal::Unavailable(problem)));
         }
         ask::ask(&self.inner.connection, &self.inner.agent_requests, &request).await
+    }
+
+    /// Opens a conversation with a task of the agent on the other end.
+    ///
+    /// # Errors
+    /// It is no agent, it has as many conversations as it may, or the connection broke.
+    pub async fn converse(
+        &self,
+        machine: String,
+        request: TaskRequest,
+    ) -> Result<(HopWriter<ToTask>, HopReader<FromTask>), CallError> {
+        if self.inner.identity.role != Role::Agent {
+            let problem = format!("{} is no agent", self.inner.identity);
+            return Err(CallError::Refused(Refusal::Unavailable(problem)));
+        }
+        let Ok(place) = self.inner.conversations.clone().try_acquire_owned() else {
+            let problem = format!(
+                "the agent of machine {machine} has {CONVERSATIONS_MAX} conversations, its bound; end one first"
+            );
+            return Err(CallError::Refused(Refusal::Unavailable(problem)));
+        };
+        ask::converse(&self.inner.connection, place, &AgentRequest::Task { machine, request }).await
     }
 
     /// Waits until the connection has ended, and says why.

@@ -2,6 +2,7 @@
 //! A change of those bytes is a change of the protocol and needs another number in `transport::ALPN`. After such a
 //! change, or for a new message, `UPDATE_GOLDEN=1 cargo test -p transport` writes the file anew.
 
+mod conversations;
 mod hot;
 mod replies;
 mod requests;
@@ -15,6 +16,7 @@ use proptest::prelude::*;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use transport::message::{AgentReply, AgentRequest, Heartbeat, ReplyFrame, RequestFrame, RequestFrameRef};
+use transport::task::{FromTask, Hop, ToTask};
 use transport::{RequestKind, frame, unframe};
 
 /// A number as large as it gets takes the longest encoding, so that the width of numbers is pinned as well.
@@ -57,6 +59,13 @@ fn lines() -> Vec<Line> {
     for (name, reply) in replies::of_agents() {
         lines.push(line(&format!("agent-reply.{name}"), reply));
     }
+    for (name, message) in conversations::to_task() {
+        lines.push(line(&format!("to-task.{name}"), Hop::Message(message)));
+    }
+    for (name, message) in conversations::from_task() {
+        lines.push(line(&format!("from-task.{name}"), Hop::Message(message)));
+    }
+    lines.push(line("hop.credit", Hop::<ToTask>::Credit(65_536)));
     lines.push(line("heartbeat.first", Heartbeat { number: 1 }));
     lines.push(line("heartbeat.large", Heartbeat { number: LARGE }));
     lines
@@ -139,6 +148,8 @@ fn decode_all(bytes: &[u8]) {
     let _ = codec::decode::<AgentRequest>(bytes);
     let _ = codec::decode::<AgentReply>(bytes);
     let _ = codec::decode::<Heartbeat>(bytes);
+    let _ = codec::decode::<Hop<ToTask>>(bytes);
+    let _ = codec::decode::<Hop<FromTask>>(bytes);
     let _ = RequestFrame::id_of(bytes);
     let _ = unframe::<RequestFrame>(bytes);
     let _ = unframe::<ReplyFrame>(bytes);

@@ -17,7 +17,7 @@ use transport::view::{
 
 use crate::requests::{amounts, config, job, machine, task, telemetry, txn};
 
-pub(crate) const KINDS: [&str; 15] = [
+pub(crate) const KINDS: [&str; 16] = [
     "Status",
     "View",
     "Schedulers",
@@ -33,6 +33,7 @@ pub(crate) const KINDS: [&str; 15] = [
     "Noted",
     "Reported",
     "Stages",
+    "Opened",
 ];
 
 pub(crate) const REFUSAL_KINDS: [&str; 6] =
@@ -56,6 +57,7 @@ pub(crate) fn kind(reply: &Reply) -> &'static str {
         Reply::Noted => "Noted",
         Reply::Reported(_) => "Reported",
         Reply::Stages(_) => "Stages",
+        Reply::Opened => "Opened",
     }
 }
 
@@ -305,6 +307,7 @@ pub(crate) fn all() -> Vec<(&'static str, Reply)> {
                 checkpoint_us: 70_000,
             }),
         ),
+        ("Opened", Reply::Opened),
     ]
 }
 

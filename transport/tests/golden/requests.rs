@@ -14,6 +14,8 @@ use cell_state::{JobId, MachineId, Resources, Seq, SessionId, TaskId, TxnId};
 use transport::message::{AgentRequest, LogFrom, LogRequest, LogStream, MachineReports, Request, Scope};
 use transport::view::{Query, Telemetry};
 
+use crate::conversations;
+
 pub(crate) fn task(job: u32, index: u32) -> TaskId {
     TaskId { job: JobId(job), group: 1, index }
 }
@@ -220,6 +222,9 @@ pub(crate) fn all() -> Vec<(&'static str, Request)> {
             ]),
         ),
     ]
+    .into_iter()
+    .chain(conversations::asked().into_iter().map(|(name, request)| (name, Request::Task(request))))
+    .collect()
 }
 
 fn set_state(state: MachineState) -> Request {
@@ -232,5 +237,9 @@ fn set_quota(band: Band, limit: Option<Resources>) -> Request {
 
 pub(crate) fn to_agents() -> Vec<(&'static str, AgentRequest)> {
     let request = log(LogFrom::Offset(0), LogStream::Stdout);
-    vec![("ReadLog", AgentRequest::ReadLog { machine: "m1".into(), request })]
+    let (_, talk) = conversations::asked().remove(0);
+    vec![
+        ("ReadLog", AgentRequest::ReadLog { machine: "m1".into(), request }),
+        ("Task", AgentRequest::Task { machine: "m1".into(), request: talk }),
+    ]
 }

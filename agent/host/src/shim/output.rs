@@ -8,7 +8,8 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use crate::log_files as name;
+use crate::log_times::Times;
+use crate::{clock, log_files as name};
 
 pub(super) struct Output {
     dir: PathBuf,
@@ -20,6 +21,8 @@ pub(super) struct Output {
     offset: u64,
     bytes_max: u64,
     files_max: usize,
+    /// None before the first byte, and when the disk has no room for it.
+    times: Option<Times>,
 }
 
 impl Output {
@@ -32,11 +35,18 @@ impl Output {
             offset: 0,
             bytes_max: bytes_max.max(1),
             files_max: usize::from(files_max.max(1)),
+            times: None,
         }
     }
 
     /// Appends output. What the disk doesn't take is dropped and not counted: a full disk must not stop a task.
     pub(super) fn write(&mut self, mut bytes: &[u8]) {
+        if self.times.is_none() {
+            self.times = Times::create(&self.dir, self.stream).ok();
+        }
+        if let Some(times) = &mut self.times {
+            times.note(self.offset, self.starts.first().copied().unwrap_or(0), clock::wall());
+        }
         while !bytes.is_empty() {
             let room = self.starts.last().map_or(0, |start| self.bytes_max - (self.offset - start));
             if room == 0 && self.rotate().is_err() {
@@ -87,6 +97,7 @@ mod tests {
         let mut names: Vec<_> = fs::read_dir(dir.path())
             .unwrap()
             .map(|e| e.unwrap().file_name().into_string().unwrap())
+            .filter(|name| name != "stdout.times")
             .collect();
         names.sort();
         assert_eq!(names, [20, 30, 40].map(|offset| name::of("stdout", offset)));

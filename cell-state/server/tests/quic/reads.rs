@@ -141,7 +141,7 @@ async fn output_is_read_from_the_agent_that_has_it() {
     let client = agent.client.clone();
     let answering = tokio::spawn(async move {
         let (request, responder) = client.next_agent_request().await.unwrap();
-        let AgentRequest::ReadLog { machine, .. } = request;
+        let AgentRequest::ReadLog { machine, .. } = request else { panic!("a log was asked for") };
         let piece = LogPiece { offset: 0, bytes: machine.into_bytes(), ended: false };
         responder.reply(AgentReply::Log(piece)).await;
     });

@@ -21,7 +21,7 @@ fn read_log(offset: u64) -> AgentRequest {
 }
 
 fn piece(request: &AgentRequest) -> AgentReply {
-    let AgentRequest::ReadLog { request, .. } = request;
+    let AgentRequest::ReadLog { request, .. } = request else { return AgentReply::Failed("a log".into()) };
     let LogFrom::Offset(offset) = request.from else { return AgentReply::Failed("an offset, please".into()) };
     AgentReply::Log(LogPiece { offset, bytes: vec![7; 200_000], ended: false })
 }

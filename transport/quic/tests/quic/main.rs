@@ -3,6 +3,7 @@
 mod agents;
 mod calls;
 mod cell;
+mod conversations;
 mod hostile;
 mod impostors;
 mod permissions;

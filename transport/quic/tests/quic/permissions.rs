@@ -9,6 +9,7 @@ use cell_state::machine::{DEFAULT_PORTS, MachineSpec, MachineState};
 use cell_state::transaction::{Atomicity, Detection, Transaction};
 use cell_state::{JobId, MachineId, Resources, Seq, SessionId, TaskId, TxnId};
 use transport::message::{LogFrom, LogRequest, LogStream, Refusal, Reply, Request, Scope};
+use transport::task::{LogStart, TaskAct, TaskRequest};
 use transport::view::{Query, Telemetry};
 use transport::{RequestKind, Role};
 use transport_quic::CallError;
@@ -20,6 +21,7 @@ fn sample(kind: RequestKind) -> Request {
     let txn = TxnId { session: SessionId(1), number: 1 };
     let task = TaskId { job: JobId(1), group: 0, index: 0 };
     let subscribe = |scope| Request::Subscribe { scope, after: None };
+    let talk = |act| Request::Task(TaskRequest { task, epoch: 0, act });
     match kind {
         RequestKind::Status => Request::Status,
         RequestKind::Read => Request::Read { at: None, query: Query::Cell },
@@ -75,6 +77,14 @@ fn sample(kind: RequestKind) -> Request {
         RequestKind::SubscribeFull => subscribe(Scope::Full),
         RequestKind::SubscribeJobs => subscribe(Scope::Jobs { scheduler: "batch".into() }),
         RequestKind::SubscribeMachines => subscribe(Scope::Machines),
+        RequestKind::FollowLog => {
+            talk(TaskAct::FollowLog { stream: LogStream::Stdout, from: LogStart::Lines(1), follow: false })
+        }
+        RequestKind::TaskExec => {
+            talk(TaskAct::Exec { command: vec!["true".into()], terminal: None, input: false })
+        }
+        RequestKind::TaskFiles => talk(TaskAct::ReadFile { path: "a".into() }),
+        RequestKind::TaskSignal => talk(TaskAct::Signal { signal: 1 }),
     }
 }
 

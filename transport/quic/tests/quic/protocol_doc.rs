@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use transport::bounds::{FRAME_BYTES_MAX, REQUESTS_IN_FLIGHT_MAX, STREAMS_MAX, SUBSCRIPTIONS_MAX};
+use transport::bounds::{
+    CONVERSATION_WINDOW, CONVERSATIONS_MAX, FRAME_BYTES_MAX, REQUESTS_IN_FLIGHT_MAX, STREAMS_MAX,
+    SUBSCRIPTIONS_MAX,
+};
 use transport::{RequestKind, Role};
 use transport_quic::bounds::{
     AGENT_ANSWER_WAIT, CONNECT_WAIT, CONNECTIONS_MAX, HANDSHAKES_MAX, IDLE_TIMEOUT, KEEP_ALIVE,
@@ -51,6 +54,8 @@ fn bounds_and_version_are_as_said() {
         ("KEEP_ALIVE", seconds(KEEP_ALIVE)),
         ("CONNECT_WAIT", seconds(CONNECT_WAIT)),
         ("AGENT_ANSWER_WAIT", seconds(AGENT_ANSWER_WAIT)),
+        ("CONVERSATION_WINDOW", format!("{} KiB", CONVERSATION_WINDOW >> 10)),
+        ("CONVERSATIONS_MAX", CONVERSATIONS_MAX.to_string()),
     ];
     let rows = rows();
     for (name, value) in &table {

@@ -1,0 +1,214 @@
+//! A command beside a task: this process takes the task's place in the machine, starts the command there, and stays with
+//! it until it has ended or nobody wants it any more.
+//!
+//! ```text
+//! agent ──spawns──▶ shim `enter DIR` (own session, terminal if there is one, reaps all that the command leaves)
+//!   ▲                 │ joins the task's cgroups, namespaces and root directory
+//!   │ control socket  └──spawns──▶ the command, as the task's user, with the task's environment
+//!   └── word how it ended; when the agent's end closes, the command is killed
+//! ```
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::FileExt;
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Child, Command, ExitCode};
+
+use cell_state::task::Exit;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
+use rustix::process::{
+    Pid, Signal, WaitOptions, getpid, ioctl_tiocsctty, kill_process, set_child_subreaper, setsid,
+    test_kill_process, wait,
+};
+use serde::{Deserialize, Serialize};
+use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP};
+
+use super::context::Context;
+use crate::bounds::{ENTER_BYTES_MAX, OUTPUT_READ_BYTES};
+use crate::process;
+use crate::task_dir::TaskDir;
+
+/// What is to be started: sent through the control socket, after one byte that carries the command's standard input.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Plan {
+    pub(crate) command: Vec<String>,
+    /// The kind of terminal that standard input, output and error are; `None` when they are none.
+    pub(crate) terminal: Option<String>,
+}
+
+/// How it ended: the last word on the control socket.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Told {
+    Ended(Exit),
+    Failed(String),
+}
+
+/// Between two looks for what is left of a command while it dies.
+const REAP_EVERY: Timespec = Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
+
+/// Does what `enter DIR` is for. Standard input is the control socket.
+pub(super) fn enter(dir: &TaskDir) -> ExitCode {
+    let Ok(control) = io::stdin().as_fd().try_clone_to_owned() else { return ExitCode::FAILURE };
+    let mut control = UnixStream::from(control);
+    let told = match receive(&mut control).and_then(|(plan, input)| follow(dir, &plan, input, &control)) {
+        Ok(Some(told)) => told,
+        // Nobody is there to be told.
+        Ok(None) => return ExitCode::FAILURE,
+        Err(error) => Told::Failed(format!("can't enter the task: {error}")),
+    };
+    let told = serde_json::to_vec(&told).expect("an end encodes");
+    match control.write_all(&told) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+/// The plan, and the command's standard input.
+fn receive(control: &mut UnixStream) -> io::Result<(Plan, OwnedFd)> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut rights = RecvAncillaryBuffer::new(&mut space);
+    let mut byte = [0];
+    let mut parts = [io::IoSliceMut::new(&mut byte)];
+    recvmsg(&*control, &mut parts, &mut rights, RecvFlags::CMSG_CLOEXEC)?;
+    let input = rights.drain().find_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(mut descriptors) => descriptors.next(),
+        _ => None,
+    });
+    let input = input.ok_or_else(|| io::Error::other("no input was handed over"))?;
+    let mut length = [0; 4];
+    control.read_exact(&mut length)?;
+    let length = u32::from_le_bytes(length) as usize;
+    if length > ENTER_BYTES_MAX {
+        return Err(io::Error::other("a plan over its bound"));
+    }
+    let mut plan = vec![0; length];
+    control.read_exact(&mut plan)?;
+    Ok((serde_json::from_slice(&plan)?, input))
+}
+
+/// Starts the command and stays with it; `None` when the agent has gone.
+fn follow(dir: &TaskDir, plan: &Plan, input: OwnedFd, control: &UnixStream) -> io::Result<Option<Told>> {
+    // Fails when this process leads a group: then it has a session of its own already.
+    let _ = setsid();
+    if plan.terminal.is_some() {
+        ioctl_tiocsctty(&input)?;
+    }
+    let child_ended = signals()?;
+    set_child_subreaper(Some(getpid()))?;
+    let descendants = Descendants::of_this_process();
+    let mut child = match start(dir, plan, input) {
+        Ok(child) => child,
+        Err(problem) => return Ok(Some(Told::Failed(problem))),
+    };
+    loop {
+        let mut watched = [
+            PollFd::from_borrowed_fd(control.as_fd(), PollFlags::IN),
+            PollFd::from_borrowed_fd(child_ended.as_fd(), PollFlags::IN),
+        ];
+        // Interrupted by a signal is as good as woken by its pipe.
+        let _ = poll(&mut watched, None);
+        let gone = !watched[0].revents().is_empty();
+        drain(&child_ended);
+        let ended = child.try_wait()?;
+        if ended.is_some() || gone {
+            descendants.clear_up(&child, &child_ended);
+        }
+        if let Some(status) = ended {
+            let by_signal = || Exit::Signal(status.signal().unwrap_or(0));
+            return Ok(Some(Told::Ended(status.code().map_or_else(by_signal, Exit::Code))));
+        }
+        if gone {
+            return Ok(None);
+        }
+    }
+}
+
+/// Ends of children as bytes in a pipe. What the terminal signals is meant for the command alone; handlers, unlike
+/// ignored signals, aren't inherited by it.
+fn signals() -> io::Result<UnixStream> {
+    let (read, write) = UnixStream::pair()?;
+    read.set_nonblocking(true)?;
+    write.set_nonblocking(true)?;
+    for signal in [SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP] {
+        signal_hook::low_level::pipe::register(signal, write.try_clone()?)?;
+    }
+    Ok(read)
+}
+
+fn drain(mut pipe: &UnixStream) {
+    while matches!(pipe.read(&mut [0; 64]), Ok(n) if n > 0) {}
+}
+
+fn start(dir: &TaskDir, plan: &Plan, input: OwnedFd) -> Result<Child, String> {
+    let failed = |what: &str, error: io::Error| format!("can't {what}: {error}");
+    let (program, args) = plan.command.split_first().ok_or("no command was given")?;
+    let live = dir.live().map_err(|error| failed("read the state of the task", error))?;
+    let child = live.and_then(|live| process::main_process(&live));
+    let task = child.ok_or("the task has ended")?;
+    let outputs = io::stdout().as_fd().try_clone_to_owned().and_then(|out| {
+        let err = io::stderr().as_fd().try_clone_to_owned()?;
+        Ok((out, err))
+    });
+    let (out, err) = outputs.map_err(|error| failed("keep the output", error))?;
+    let context = Context::of(task.pid).map_err(|error| failed("find out where the task is", error))?;
+    let mut command = Command::new(program);
+    command.args(args).env_clear().stdin(input).stdout(out).stderr(err);
+    context.join(&mut command).map_err(|error| failed("go where the task is", error))?;
+    if let Some(kind) = &plan.terminal {
+        command.env("TERM", kind);
+    }
+    command.spawn().map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => format!("{program}: no such command where the task is"),
+        _ => format!("{program}: {error}"),
+    })
+}
+
+/// What this process has to clear away. Every descendant that loses its parent becomes a child of this process, unless it
+/// is in a namespace of processes: those end with the task.
+struct Descendants {
+    /// The kernel's list of them, opened before this process leaves the machine's own `/proc`; `None` where there is none.
+    children: Option<File>,
+}
+
+impl Descendants {
+    fn of_this_process() -> Descendants {
+        let pid = getpid().as_raw_nonzero();
+        Descendants { children: File::open(format!("/proc/{pid}/task/{pid}/children")).ok() }
+    }
+
+    fn list(&self, child: &Child) -> Vec<Pid> {
+        let mut listed = [0; OUTPUT_READ_BYTES];
+        match self.children.as_ref().map(|file| file.read_at(&mut listed, 0)) {
+            Some(Ok(length)) => {
+                let pids = String::from_utf8_lossy(&listed[..length]);
+                pids.split_ascii_whitespace().filter_map(|pid| Pid::from_raw(pid.parse().ok()?)).collect()
+            }
+            // Without the list the command's own process is all that is known.
+            Some(Err(_)) | None => {
+                let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+                pid.filter(|pid| test_kill_process(*pid).is_ok()).into_iter().collect()
+            }
+        }
+    }
+
+    /// Kills and reaps all that is left.
+    fn clear_up(&self, child: &Child, child_ended: &UnixStream) {
+        loop {
+            let children = self.list(child);
+            if children.is_empty() {
+                return;
+            }
+            for pid in children {
+                let _ = kill_process(pid, Signal::KILL);
+            }
+            let mut watched = [PollFd::from_borrowed_fd(child_ended.as_fd(), PollFlags::IN)];
+            let _ = poll(&mut watched, Some(&REAP_EVERY));
+            drain(child_ended);
+            while matches!(wait(WaitOptions::NOHANG), Ok(Some(_))) {}
+        }
+    }
+}
