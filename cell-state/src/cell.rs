@@ -7,6 +7,7 @@
 mod apply;
 mod names;
 mod place;
+mod scoped;
 mod settle_tasks;
 
 use std::collections::BTreeMap;
@@ -23,6 +24,7 @@ use crate::session::{Session, Sessions};
 use crate::task::{Task, TaskState};
 
 use names::MachineNames;
+use scoped::Scope;
 
 /// The state of a cell after some entry of its log.
 #[derive(Clone, Debug, Default)]
@@ -40,6 +42,8 @@ pub struct Cell {
     /// Which pages have changed.
     pub(crate) pages: Tracking,
     pub(crate) hashes: PageHashes,
+    /// Whose jobs these are, when not all of the cell's are here.
+    pub(crate) scope: Option<Box<Scope>>,
 }
 
 impl Cell {

@@ -22,6 +22,7 @@ pub mod page;
 pub mod quota;
 pub mod record;
 pub mod resources;
+pub mod scope;
 pub mod session;
 pub mod task;
 pub mod transaction;

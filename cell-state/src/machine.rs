@@ -1,5 +1,7 @@
 //! Machines: what they are, what they hold, and when that last changed.
 
+mod amounts;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;

@@ -16,11 +16,13 @@
 //! What can be derived isn't stored: loads are added up again from the tasks, counters counted again.
 
 mod encode;
+mod narrow;
 mod restore;
 mod tracking;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -33,6 +35,7 @@ use crate::machine::{Grant, MachineSpec, MachineState, Waiting};
 use crate::resources::Resources;
 use crate::task::{Task, TaskState};
 
+pub use narrow::Narrow;
 pub use restore::{Restore, RestoreError};
 pub(crate) use tracking::Tracking;
 
@@ -139,7 +142,8 @@ struct SmallGroup {
     tasks: Vec<Task>,
 }
 
-type SpecsPage = Vec<MachineSpec>;
+/// Each an allocation of its own at once, as the state keeps it: a page's would be left behind in pieces.
+type SpecsPage = Vec<Arc<MachineSpec>>;
 
 impl PageKey {
     /// The key as bytes whose order is the order of keys.

@@ -91,6 +91,12 @@ impl Quotas {
         self.teams[account.team as usize].limits[band as usize] = limit;
     }
 
+    /// What a team uses in a band, as somebody else has added it up.
+    pub(crate) fn set_used(&mut self, team: &str, band: Band, used: &Resources) {
+        let account = self.account(team, band);
+        self.teams[account.team as usize].used[account.band as usize] = *used;
+    }
+
     #[inline]
     pub(crate) fn charge(&mut self, account: Account, amount: &Resources) {
         let used = &mut self.teams[account.team as usize].used[account.band as usize];

@@ -20,6 +20,7 @@ use crate::codec::{self, DecodeError};
 use crate::event::Event;
 use crate::ids::Seq;
 use crate::page::{PageKey, StateHash};
+use crate::scope::Loads;
 
 /// Bytes before the body.
 pub const HEADER_BYTES: usize = 20;
@@ -40,6 +41,8 @@ pub enum Kind {
     SnapshotEnd,
     /// The [`StateHash`] at `seq`, or for a filtered subscription just the word that there was nothing up to `seq`.
     Mark,
+    /// [`Loads`], in the stream of a subscriber that follows one scheduler's jobs.
+    Loads,
 }
 
 /// One page of a snapshot.
@@ -95,6 +98,10 @@ pub enum RecordError {
 }
 
 impl Kind {
+    /// All of them.
+    pub const ALL: [Kind; 6] =
+        [Kind::Event, Kind::SnapshotStart, Kind::Page, Kind::SnapshotEnd, Kind::Mark, Kind::Loads];
+
     fn byte(self) -> u8 {
         match self {
             Kind::Event => 1,
@@ -102,12 +109,12 @@ impl Kind {
             Kind::Page => 3,
             Kind::SnapshotEnd => 4,
             Kind::Mark => 5,
+            Kind::Loads => 6,
         }
     }
 
     fn from_byte(byte: u8) -> Option<Kind> {
-        let all = [Kind::Event, Kind::SnapshotStart, Kind::Page, Kind::SnapshotEnd, Kind::Mark];
-        all.into_iter().find(|k| k.byte() == byte)
+        Kind::ALL.into_iter().find(|k| k.byte() == byte)
     }
 }
 
@@ -192,6 +199,14 @@ impl Record<'_> {
     /// # Errors
     /// The body doesn't decode.
     pub fn hash(&self) -> Result<Option<StateHash>, DecodeError> {
+        codec::decode(self.body)
+    }
+
+    /// What machines hold, in the body of a record of kind [`Kind::Loads`].
+    ///
+    /// # Errors
+    /// The body doesn't decode.
+    pub fn loads(&self) -> Result<Loads, DecodeError> {
         codec::decode(self.body)
     }
 }

@@ -45,7 +45,7 @@ pub(crate) async fn copy(client: &Client) -> Result<Cell, CopyError> {
                         cell.apply(seq, &event);
                     }
                 }
-                Step::Restored | Step::Checked(..) | Step::Nothing => {}
+                Step::Restored | Step::Loads(..) | Step::Checked(..) | Step::Nothing => {}
             }
         }
         if copy.seq().is_some_and(|seq| seq >= upto) {

@@ -1,4 +1,5 @@
-//! A copy of the cell, built from the records of a full subscription. Step 3 (see) of a placement's life.
+//! A copy of the cell, built from the records of a subscription: to everything, or to machines and one scheduler's jobs.
+//! Step 3 (see) of a placement's life.
 //!
 //! ```text
 //!   nothing ──SnapshotStart──▶ restoring ──SnapshotEnd──▶ following ◀─┐ Event, Mark
@@ -8,21 +9,30 @@
 //! ```
 //!
 //! A snapshot may come at any time: the subscriber fell behind what the log keeps. A mark carries the hash of the
-//! server's state; a copy whose own hash differs is wrong, is dropped, and a new snapshot must be asked for.
+//! server's state; a copy whose own hash differs is wrong, is dropped, and a new snapshot must be asked for. A copy of one
+//! scheduler's jobs moves on with the last loads of a position instead, and has no hash to compare.
+
+mod scoped;
 
 use cell_state::codec::DecodeError;
 use cell_state::event::Event;
 use cell_state::page::{Restore, RestoreError, StateHash};
 use cell_state::record::{self, Kind, Record, RecordError};
+use cell_state::scope::Loads;
 use cell_state::{Cell, Seq};
+
+use scoped::Scoped;
 
 /// What a record means for the holder of the copy.
 #[derive(Debug)]
 pub enum Step {
     /// The copy was rebuilt: whatever was derived from the old one is void.
     Restored,
-    /// The next entry, to be applied to [`Copy::cell_mut`].
+    /// The next entry, to be applied to [`Copy::cell_mut`] by [`Cell::follow`].
     Event(Seq, Event),
+    /// What machines hold, to be applied by [`Cell::apply_loads`]. Until the last of them the copy isn't at rest; the
+    /// bytes that hold one have all that comes before the last.
+    Loads(Seq, Loads),
     /// The copy's hash was compared with the server's, and equals it.
     Checked(Seq, StateHash),
     /// Nothing to be done.
@@ -63,17 +73,23 @@ pub enum CopyError {
     },
 }
 
-/// A copy of the cell that follows a full subscription.
+/// A copy of the cell that follows a subscription.
 #[derive(Default)]
 pub struct Copy {
     cell: Option<Cell>,
     restoring: Option<(Seq, Restore)>,
+    scoped: Option<Scoped>,
 }
 
 impl Copy {
-    /// Nothing yet.
+    /// Nothing yet of a copy of everything.
     pub fn new() -> Copy {
         Copy::default()
+    }
+
+    /// Nothing yet of a copy of the machines and the jobs of this scheduler.
+    pub fn scoped(scheduler: &str) -> Copy {
+        Copy { scoped: Some(Scoped::new(scheduler.to_owned())), ..Copy::default() }
     }
 
     /// Where the copy is: what a subscription must go on after. `None` asks for a snapshot.
@@ -99,13 +115,18 @@ impl Copy {
     /// A new subscription starts: a snapshot cut short by the end of the old one is given up.
     pub fn resubscribed(&mut self) {
         self.restoring = None;
+        self.scoped.iter_mut().for_each(Scoped::give_up);
     }
 
-    /// Takes the first record of `bytes`, and moves `bytes` past it. `None` when no whole record is left.
+    /// Takes the first record of `bytes`, and moves `bytes` past it. `None` when no whole record is left, and nothing of
+    /// the ones before.
     ///
     /// # Errors
     /// See [`CopyError`]. The subscription is of no more use; [`Copy::seq`] says where the next one must start.
     pub fn take(&mut self, bytes: &mut &[u8]) -> Result<Option<Step>, CopyError> {
+        if let Some(step) = self.scoped.as_mut().and_then(Scoped::next) {
+            return Ok(Some(step));
+        }
         let Some((record, length)) = record::read(bytes)? else { return Ok(None) };
         *bytes = &bytes[length..];
         self.record(&record).map(Some)
@@ -115,6 +136,7 @@ impl Copy {
         match record.kind {
             Kind::SnapshotStart => {
                 self.cell = None;
+                self.scoped.iter_mut().for_each(Scoped::give_up);
                 self.restoring = Some((record.seq, Restore::new(record.seq)));
                 Ok(Step::Nothing)
             }
@@ -128,10 +150,17 @@ impl Copy {
                 let hash = record.hash()?;
                 let begun = self.restoring.take().filter(|(seq, _)| *seq == record.seq);
                 let Some((_, restore)) = begun else { return Err(self.gap(record)) };
-                self.cell = Some(restore.finish()?);
+                let cell = restore.finish()?;
+                if let Some(scoped) = &mut self.scoped {
+                    scoped.join(cell);
+                    return Ok(Step::Nothing);
+                }
+                self.cell = Some(cell);
                 self.check(record.seq, hash)?;
                 Ok(Step::Restored)
             }
+            Kind::Event if self.scoped.is_some() => self.scoped_event(record),
+            Kind::Loads => self.loads(record),
             Kind::Event => {
                 let event = record.event()?;
                 match self.seq() {
@@ -150,6 +179,28 @@ impl Copy {
                 }
             }
         }
+    }
+
+    /// Between the entries that concern one scheduler are those that don't.
+    fn scoped_event(&mut self, record: &Record<'_>) -> Result<Step, CopyError> {
+        let event = record.event()?;
+        let at = self.scoped.as_ref().and_then(|scoped| scoped.at(self.cell.as_ref()));
+        let (Some(at), Some(scoped)) = (at, &mut self.scoped) else { return Err(self.gap(record)) };
+        if record.seq > at {
+            scoped.event(record.seq, event);
+        }
+        Ok(Step::Nothing)
+    }
+
+    fn loads(&mut self, record: &Record<'_>) -> Result<Step, CopyError> {
+        let loads = record.loads()?;
+        let at = self.scoped.as_ref().and_then(|scoped| scoped.at(self.cell.as_ref()));
+        let (Some(_), Some(scoped)) = (at.filter(|at| *at <= record.seq), &mut self.scoped) else {
+            return Err(self.gap(record));
+        };
+        let Some(cell) = scoped.loads(record.seq, loads) else { return Ok(Step::Nothing) };
+        self.cell = Some(cell);
+        Ok(Step::Restored)
     }
 
     fn check(&mut self, seq: Seq, server: Option<StateHash>) -> Result<Step, CopyError> {

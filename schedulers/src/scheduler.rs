@@ -5,6 +5,8 @@
 //! answer of the server, [`Scheduler::decide`] for the next transaction to send, and [`Scheduler::next_time`] for when
 //! to ask again. The copy of the cell belongs to the shell, so that a simulator may share one among many schedulers.
 
+mod loads;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -126,7 +128,7 @@ impl Scheduler {
     /// Applies the next entry of the log to the copy and takes note of what it changes.
     pub fn follow(&mut self, cell: &mut Cell, now: Time, seq: Seq, event: &Event) {
         let effects = Effects::of(cell, event);
-        cell.apply(seq, event);
+        cell.follow(seq, event);
         self.flights.columns.follow(cell, event);
         self.server_at = self.server_at.max(seq);
         if let Event::Committed(committed) = event

@@ -41,6 +41,7 @@ fn feed(copy: &mut Copy, mut bytes: &[u8]) -> Result<Vec<&'static str>, CopyErro
                 "event"
             }
             Step::Checked(..) => "checked",
+            Step::Loads(..) => panic!("only a scoped copy gets loads"),
             Step::Nothing => "nothing",
         });
     }

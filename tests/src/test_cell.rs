@@ -104,10 +104,16 @@ impl TestCell {
 
     /// Starts a scheduler process; several may share a scheduler name.
     pub fn scheduler(&mut self, process: &str, policy: &str, name: &str, seed: u64) {
+        self.scheduler_with(process, policy, name, seed, &[]);
+    }
+
+    /// The same with further arguments.
+    pub fn scheduler_with(&mut self, process: &str, policy: &str, name: &str, seed: u64, extra: &[&str]) {
         self.issue(Role::Scheduler, name);
         let seed = seed.to_string();
         let mut args = words(&["scheduler", "run", "--policy", policy, "--name", name, "--seed", &seed]);
         args.extend(self.connection());
+        args.extend(words(extra));
         self.party(process, args);
     }
 

@@ -131,6 +131,7 @@ impl Witness {
                 self.compare(&mut cell, record);
                 self.cell = Some(cell);
             }
+            Kind::Loads => panic!("a witness follows everything"),
         }
     }
 
@@ -161,7 +162,7 @@ pub async fn whole_history(address: SocketAddr, credentials: &Credentials, upto:
                     history.take(record.seq, &event).unwrap_or_else(|wrong| panic!("history: {wrong}"));
                 }
                 Kind::Event | Kind::Mark => {}
-                Kind::SnapshotStart | Kind::Page | Kind::SnapshotEnd => {
+                Kind::SnapshotStart | Kind::Page | Kind::SnapshotEnd | Kind::Loads => {
                     panic!("the log is not kept from its beginning")
                 }
             }

@@ -186,12 +186,15 @@ pub struct MachineView {
     pub tasks: Vec<TaskRow>,
 }
 
+/// Ends the name of a policy whose copy of the cell has no tasks of other schedulers: it preempts only its own.
+pub const OWN_VIEW: &str = ", own view";
+
 /// How a scheduler process fares, as it says itself, since it started.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Telemetry {
     /// Where its copy is.
     pub at: Seq,
-    /// The policy it runs.
+    /// The policy it runs, followed by [`OWN_VIEW`] when its copy has no tasks of others.
     pub policy: String,
     /// Jobs waiting in its queue.
     pub queued: u64,
@@ -205,6 +208,13 @@ pub struct Telemetry {
     pub checked: Option<(Seq, StateHash)>,
     /// Marks whose hash differed from its own: a bug when not zero.
     pub hash_mismatches: u64,
+}
+
+impl Telemetry {
+    /// Whether its copy has no tasks of other schedulers.
+    pub fn sees_only_its_own(&self) -> bool {
+        self.policy.ends_with(OWN_VIEW)
+    }
 }
 
 /// One scheduler process.

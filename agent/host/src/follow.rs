@@ -112,6 +112,8 @@ impl Reader {
                 aside.snapshot_ended = true;
             }
             Kind::Mark => fleet.position(record.seq),
+            // Of no use to an agent, and never sent to one.
+            Kind::Loads => {}
         }
         Ok(())
     }

@@ -69,6 +69,7 @@ impl Replica {
                 return self.compare(record);
             }
             Kind::Mark => return self.compare(record),
+            Kind::Loads => return Err(gap()),
         }
         Ok(Taken::Part)
     }

@@ -62,6 +62,14 @@ pub const CATCH_UP_BYTES: usize = 1 << 20;
 /// Bytes of newer records through which a returning agent is resumed; beyond it a snapshot is cheaper.
 pub const RESUME_BYTES: usize = 1 << 20;
 
+/// Entries that a follower of one scheduler's jobs may be behind and still go on from the log; beyond it a snapshot is
+/// cheaper: to read so many takes up to a second, and the snapshot of 100,000 machines less.
+pub const SCOPED_RESUME_ENTRIES_MAX: u64 = 100_000;
+
+/// Pieces of the log read for such a follower before it is told of the machines they changed: twice what the ring holds.
+/// Who still isn't at its end then gets a snapshot.
+pub const SCOPED_PIECES_MAX: usize = 2 * RING_BYTES_MAX / COALESCE_BYTES;
+
 /// Where a snapshot is cut into sends.
 pub const SNAPSHOT_SEND_BYTES: usize = 256 << 10;
 

@@ -8,11 +8,13 @@
 //!
 //! A subscriber pulls: it costs the server one position and one task, whatever its speed.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use cell_state::Seq;
-use cell_state::page::PageKey;
+use cell_state::codec::DecodeError;
+use cell_state::page::{Narrow, PageKey};
 use cell_state::record::{self, Kind, PageRecord};
 
 use crate::bounds::{CATCH_UP_BYTES, COALESCE_BELOW_BYTES, COALESCE_BYTES, SNAPSHOT_SEND_BYTES};
@@ -123,9 +125,11 @@ pub(crate) fn coalesce(pieces: impl Iterator<Item = Bytes>) -> Vec<Bytes> {
     out
 }
 
-/// The records of a whole snapshot, cut into sends of bounded size as they are asked for.
+/// The records of a snapshot, cut into sends of bounded size as they are asked for.
 pub(crate) struct SnapshotRecords {
     snapshot: Snapshot,
+    /// What of it is for the follower of one scheduler's jobs.
+    narrow: Option<Narrow>,
     next: Stage,
 }
 
@@ -137,16 +141,23 @@ enum Stage {
 }
 
 impl SnapshotRecords {
-    /// From the start.
+    /// All of it.
     pub(crate) fn new(snapshot: Snapshot) -> SnapshotRecords {
-        SnapshotRecords { snapshot, next: Stage::Start }
+        SnapshotRecords { snapshot, narrow: None, next: Stage::Start }
     }
-}
 
-impl Iterator for SnapshotRecords {
-    type Item = Bytes;
+    /// What the follower of one scheduler's jobs gets of it.
+    pub(crate) fn narrowed(snapshot: Snapshot, scheduler: &str) -> Result<SnapshotRecords, DecodeError> {
+        let narrow = Narrow::new(scheduler, snapshot.pages.iter().map(|(key, bytes)| (key, &bytes[..])))?;
+        Ok(SnapshotRecords { snapshot, narrow: Some(narrow), next: Stage::Start })
+    }
 
-    fn next(&mut self) -> Option<Bytes> {
+    /// The position of the state.
+    pub(crate) fn seq(&self) -> Seq {
+        self.snapshot.seq
+    }
+
+    fn send(&mut self) -> Result<Option<Bytes>, DecodeError> {
         let seq = self.snapshot.seq;
         let mut out = Vec::new();
         let mut last = match std::mem::replace(&mut self.next, Stage::Done) {
@@ -155,20 +166,36 @@ impl Iterator for SnapshotRecords {
                 None
             }
             Stage::After(key) => key,
-            Stage::Done => return None,
+            Stage::Done => return Ok(None),
         };
         let from = last.map_or(std::ops::Bound::Unbounded, std::ops::Bound::Excluded);
         for (key, bytes) in self.snapshot.pages.range((from, std::ops::Bound::Unbounded)) {
-            let page = PageRecord { key: *key, bytes: bytes.to_vec() };
-            record::append(&mut out, seq, Kind::Page, &page);
+            let kept = match &self.narrow {
+                None => Some(Cow::Borrowed(&bytes[..])),
+                Some(narrow) => narrow.page(key, bytes)?,
+            };
+            if let Some(bytes) = kept {
+                let page = PageRecord { key: *key, bytes: bytes.into_owned() };
+                record::append(&mut out, seq, Kind::Page, &page);
+            }
             last = Some(*key);
             if out.len() >= SNAPSHOT_SEND_BYTES {
                 self.next = Stage::After(last);
-                return Some(out.into());
+                return Ok(Some(out.into()));
             }
         }
-        record::append_hash(&mut out, seq, Kind::SnapshotEnd, Some(self.snapshot.hash));
-        Some(out.into())
+        // A part of the state has no hash.
+        let hash = self.narrow.is_none().then_some(self.snapshot.hash);
+        record::append_hash(&mut out, seq, Kind::SnapshotEnd, hash);
+        Ok(Some(out.into()))
+    }
+}
+
+impl Iterator for SnapshotRecords {
+    type Item = Result<Bytes, DecodeError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.send().transpose()
     }
 }
 

@@ -26,6 +26,7 @@ mod error;
 mod fatal;
 mod feeds;
 mod follow;
+mod follow_jobs;
 mod follow_machines;
 mod forgetting;
 mod group;

@@ -15,10 +15,9 @@ use transport_quic::{Incoming, Responder};
 use crate::bounds::SESSIONS_PER_CONNECTION_MAX;
 use crate::connection::{Connection, SubscriptionSlot};
 use crate::error::FollowError;
-use crate::follow::{self, Filter};
 use crate::intake::{AnswerTo, Ask, Item};
 use crate::server::Server;
-use crate::{answers, conversations, follow_machines, memory};
+use crate::{answers, conversations, follow, follow_jobs, follow_machines, memory};
 
 /// Sends a request on its way. Never waits.
 pub(crate) fn dispatch(server: &Arc<Server>, connection: &Arc<Connection>, mut incoming: Incoming) {
@@ -176,12 +175,10 @@ fn subscribe(
     let serve = async move {
         let served = match (scope, &feed) {
             (Scope::Jobs { scheduler }, _) => {
-                serve(&server, &slot, &connection, &Filter::Jobs(scheduler), after).await
+                serve_jobs(&server, &slot, &connection, &scheduler, after).await
             }
             (Scope::Machines, Some(feed)) => serve_machines(&server, &slot, &connection, feed, after).await,
-            (Scope::Full | Scope::Machines, _) => {
-                serve(&server, &slot, &connection, &Filter::Everything, after).await
-            }
+            (Scope::Full | Scope::Machines, _) => serve(&server, &slot, &connection, after).await,
         };
         if let Some(feed) = &feed {
             follow_machines::end(&server, &connection, feed);
@@ -198,11 +195,21 @@ async fn serve(
     server: &Arc<Server>,
     slot: &SubscriptionSlot,
     connection: &Connection,
-    filter: &Filter,
     after: Option<cell_state::Seq>,
 ) -> Result<(), FollowError> {
     let mut writer = connection.session.open_subscription(slot.number).await?;
-    follow::follow(server, &mut writer, filter, after).await
+    follow::follow(server, &mut writer, after).await
+}
+
+async fn serve_jobs(
+    server: &Arc<Server>,
+    slot: &SubscriptionSlot,
+    connection: &Connection,
+    scheduler: &str,
+    after: Option<cell_state::Seq>,
+) -> Result<(), FollowError> {
+    let mut writer = connection.session.open_subscription(slot.number).await?;
+    follow_jobs::follow(server, &mut writer, scheduler, after).await
 }
 
 async fn serve_machines(

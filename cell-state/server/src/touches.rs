@@ -1,4 +1,4 @@
-//! Which machines and which jobs an event is about: what the filtered subscriptions go by.
+//! Which machines an event is about: what the subscriptions of agents go by.
 
 use cell_state::event::Event;
 use cell_state::verdict::Outcome;
@@ -51,41 +51,5 @@ fn live_tasks(cell: &Cell, job: JobId, out: &mut Vec<MachineId>) {
 fn last_tasks(cell: &Cell, job: JobId, out: &mut Vec<MachineId>) {
     if let Some(job) = cell.job(job) {
         out.extend(job.tasks().filter_map(|(_, task)| task.machine));
-    }
-}
-
-/// Whether a subscriber that follows the jobs of `scheduler` needs to see this event: everything about machines,
-/// sessions and settings, and what touches a job of that scheduler, or one that the state no longer knows.
-pub(crate) fn concerns(cell: &Cell, scheduler: &str, event: &Event) -> bool {
-    let own = |job: JobId| cell.job(job).is_none_or(|job| job.spec().scheduler == scheduler);
-    match event {
-        Event::Configured { .. }
-        | Event::QuotaSet { .. }
-        | Event::MachineRegistered { .. }
-        | Event::MachineStateSet { .. }
-        | Event::SessionOpened { .. }
-        | Event::SessionEnded { .. } => true,
-        Event::JobSubmitted { job, spec, .. } => {
-            spec.scheduler == scheduler || cell.job(*job).is_some_and(|job| job.spec().scheduler == scheduler)
-        }
-        Event::JobStopped { job, .. } => own(*job),
-        Event::JobsForgotten { jobs } => jobs.iter().any(|job| own(*job)),
-        Event::Reported { reports, .. } => reports.iter().any(|report| own(report.task.job)),
-        Event::Committed(committed) => {
-            let mine = cell.session(committed.txn.session).is_some_and(|s| s.scheduler == scheduler);
-            mine || committed.outcomes.iter().any(|outcome| outcome_concerns(outcome, &own))
-        }
-    }
-}
-
-fn outcome_concerns(outcome: &Outcome, own: &impl Fn(JobId) -> bool) -> bool {
-    match outcome {
-        Outcome::Placed(placed) => {
-            let victims = placed.extra.as_ref().map_or(&[][..], |extra| &extra.preempted);
-            own(placed.task.job) || victims.iter().any(|victim| own(victim.job))
-        }
-        Outcome::Stopping { task, .. } | Outcome::Resized { task, .. } => own(task.job),
-        Outcome::Conflict(conflict) => conflict.task.is_some_and(|task| own(task.job)),
-        Outcome::Aborted => false,
     }
 }

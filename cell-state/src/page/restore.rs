@@ -140,7 +140,7 @@ impl Restore {
         for (i, (spec, page)) in specs.zip(pages).enumerate() {
             let id = MachineId(i as u32);
             let limit = cell.config.overcommit.limit(&spec.capacity);
-            let mut machine = Machine::new(id, Arc::new(spec), limit);
+            let mut machine = Machine::new(id, spec, limit);
             machine.state = page.state;
             machine.version = page.version;
             if let Some((at, txn)) = page.changed_by {

@@ -12,6 +12,7 @@ use cell_state::machine::{Grant, MachineSpec, MachineState};
 use cell_state::page::{PageKey, Restore, StateHash};
 use cell_state::record::{self, Kind, PageRecord};
 use cell_state::resources::{Dimension, Overcommit, Schema};
+use cell_state::scope::{Loads, MachineLoad};
 use cell_state::task::{Exit, NotStarted, StopReason, TaskState};
 use cell_state::transaction::{Assertion, Atomicity, Detection, Op, Transaction};
 use cell_state::verdict::{Conflict, ConflictKind, Outcome, Placed, PlacedExtra, Winner};
@@ -252,6 +253,18 @@ fn records_of_streams() {
     sample("SnapshotEnd", &|out| record::append_hash(out, Seq(7), Kind::SnapshotEnd, hash));
     sample("Mark with a hash", &|out| record::append_hash(out, Seq(7), Kind::Mark, hash));
     sample("Mark without one", &|out| record::append_hash(out, Seq(7), Kind::Mark, None));
+    let load = MachineLoad {
+        machine: MachineId(300),
+        state: MachineState::Ready,
+        version: Seq(6),
+        used: Resources::cpu_memory(1_500, 3 << 30),
+        ports: vec![80, 20_000],
+        devices: vec![0, 600],
+        waiting: vec![task(7)],
+    };
+    let quotas = vec![("red".to_owned(), Band::Batch, Resources::cpu_memory(500, 1 << 30))];
+    let loads = Loads { time: Time(9), machines: vec![load], more: false, quotas };
+    sample("Loads", &|out| record::append(out, Seq(7), Kind::Loads, &loads));
     golden::compare("tests/golden/records.txt", &text);
 }
 

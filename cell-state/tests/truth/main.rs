@@ -17,6 +17,8 @@ mod pages;
 #[cfg(test)]
 mod same;
 #[cfg(test)]
+mod scoped;
+#[cfg(test)]
 mod script;
 #[cfg(test)]
 mod tables;

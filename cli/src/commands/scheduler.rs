@@ -4,6 +4,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use cell_state::bounds::{SESSION_OUTCOMES_MAX, TXN_OPS_MAX};
 use cell_state::transaction::{Atomicity, Detection};
+use scheduler_runtime::View;
 use schedulers::plan::Terms;
 use schedulers::policy::{Policy, built_in};
 use transport::Role;
@@ -41,6 +42,7 @@ impl Scheduler {
         let mut config = scheduler_runtime::Config::new(server, credentials, seed);
         config.terms =
             Terms { atomicity: atomicity(&args.atomicity)?, detection: detection(&args.detection)? };
+        config.view = view(&args.view)?;
         config.in_flight = bounded("--in-flight", args.in_flight, config.in_flight, SESSION_OUTCOMES_MAX)?;
         config.tasks_per_txn =
             bounded("--tasks-per-txn", args.tasks_per_txn, config.tasks_per_txn, TXN_OPS_MAX)?;
@@ -48,6 +50,14 @@ impl Scheduler {
         config.think_job_us = duration("--think-job", &args.think_job)?.as_micros() as u64;
         config.think_task_us = duration("--think-task", &args.think_task)?.as_micros() as u64;
         Ok(Scheduler { policy: built, config, stop_with_stdin: args.connect.stop_with_stdin, log: args.log })
+    }
+}
+
+fn view(word: &str) -> Result<View, Failure> {
+    match word {
+        "full" => Ok(View::Full),
+        "own" => Ok(View::Own),
+        _ => Err(Failure::Input(format!("--view: {word:?} is not known; write full or own"))),
     }
 }
 

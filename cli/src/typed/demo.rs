@@ -62,7 +62,7 @@ pub(crate) enum DemoPart {
 Starts a server, fills a cell with machines and tasks by large transactions, and measures: memory of the server and of
 a scheduler's copy, snapshots, the pause they and checkpoints cost a commit, log and checkpoint on disk, idle subscribers
 and agents, and a restart after a kill. --growth measures how each cost grows with machines, tasks, entries, subscribers
-and ops, at an eighth, a quarter, half and all of each, and fits exponents. docs/scale.md explains every figure.
+and ops, at an eighth, a quarter, half and all of each, and fits exponents; it takes some minutes. docs/scale.md explains every figure.
 Exit codes: 0 every check passed; 1 a check failed, or an error.")]
 pub(crate) struct ScaleArgs {
     /// How many machines
@@ -74,7 +74,7 @@ pub(crate) struct ScaleArgs {
     /// How many tasks each job has
     #[arg(long, value_name = "N", default_value_t = 5_000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub(crate) tasks_per_job: u32,
-    /// Entries of the log that the restart replays, one task each; at most as many as tasks
+    /// Entries of the log that the restart replays, one task each; at most half of the tasks
     #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
     pub(crate) entries: u32,
     /// Idle subscribers

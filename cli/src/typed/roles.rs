@@ -189,6 +189,10 @@ pub(crate) struct SchedulerArgs {
     /// The seed of its random choices [default: drawn at random, and logged]
     #[arg(long, value_name = "NUMBER")]
     pub(crate) seed: Option<u64>,
+    /// What it keeps a copy of: the whole cell, or the machines with what is used of them and its own jobs. With its own it
+    /// takes a fraction of the memory, and preempts only its own tasks
+    #[arg(long, value_name = "VIEW", default_value = "full", value_parser = ["full", "own"])]
+    pub(crate) view: String,
     /// What counts as a conflict: that the task no longer fits, or that the machine changed at all
     #[arg(long, value_name = "KIND", default_value = "fit", value_parser = ["fit", "version"], help_heading = "Transactions")]
     pub(crate) detection: String,

@@ -9,6 +9,17 @@ use transport::message::Refusal;
 use transport_quic::ConnectError;
 use transport_quic::pki::Credentials;
 
+/// What a scheduler process keeps a copy of.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum View {
+    /// The whole cell: tasks of other schedulers may be preempted, and the copy's hash is compared with the server's.
+    #[default]
+    Full,
+    /// The machines with what is used of them, and the scheduler's own jobs: a fraction of the memory and of the stream in
+    /// a large cell. Only its own tasks may be preempted, and there is no hash to compare.
+    Own,
+}
+
 /// How a scheduler process works. [`Config::new`] fills in the usual values.
 #[derive(Clone)]
 pub struct Config {
@@ -19,6 +30,8 @@ pub struct Config {
     /// Decides everything that is left to chance. Two processes of one name should have different seeds, lest they
     /// try the same machines.
     pub seed: u64,
+    /// What it keeps a copy of.
+    pub view: View,
     /// How transactions are judged: atomicity and detection.
     pub terms: Terms,
     /// Transactions in flight at most.
@@ -43,6 +56,7 @@ impl Config {
             server,
             credentials,
             seed,
+            view: View::default(),
             terms: usual.terms,
             in_flight: usual.in_flight,
             tasks_per_txn: usual.tasks_per_txn,

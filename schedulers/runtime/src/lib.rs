@@ -9,7 +9,7 @@
 //!                └─────────────────────────────────┘
 //! ```
 //!
-//! The process keeps a full copy of the cell, decides on it alone, and proposes transactions; see
+//! The process keeps a copy of the cell ([`View`]), decides on it alone, and proposes transactions; see
 //! docs/writing-a-scheduler.md. It survives the loss of its server: it connects again for ever, resumes its session and
 //! its place in the log, and sends again, unchanged, what has no answer. All deciding is in the pure package
 //! `schedulers`; here are the connection, the clock and the waiting.
@@ -24,7 +24,7 @@ mod serve;
 
 use std::future::Future;
 
-pub use config::{Config, RuntimeError, Summary};
+pub use config::{Config, RuntimeError, Summary, View};
 use connect::Pauses;
 use process::Process;
 use schedulers::Policy;

@@ -12,12 +12,12 @@ use schedulers::copy::{Copy, CopyError, Step};
 use schedulers::digest::{Answer, Verdict};
 use schedulers::scheduler::{Decision, Proposal};
 use schedulers::{Policy, Scheduler};
-use transport::message::{Refusal, Reply};
-use transport::view::Telemetry;
+use transport::message::{Refusal, Reply, Scope};
+use transport::view::{OWN_VIEW, Telemetry};
 use transport_quic::CallError;
 
 use crate::clock;
-use crate::config::{Config, Summary};
+use crate::config::{Config, Summary, View};
 
 /// What to do after deciding.
 pub(crate) enum Turn {
@@ -33,6 +33,8 @@ pub(crate) enum Turn {
 pub(crate) struct Process {
     /// The number that tells it apart from others of its name.
     pub(crate) instance: u64,
+    /// What it subscribes to.
+    pub(crate) scope: Scope,
     scheduler: Scheduler,
     copy: Copy,
     /// A transaction that is decided and not yet sent: its artificial decision time isn't over.
@@ -47,10 +49,18 @@ pub(crate) struct Process {
 impl Process {
     pub(crate) fn new(policy: Box<dyn Policy>, config: &Config) -> Process {
         let instance = clock::instance();
+        let (scope, copy) = match config.view {
+            View::Full => (Scope::Full, Copy::new()),
+            View::Own => {
+                let name = &config.credentials.identity().name;
+                (Scope::Jobs { scheduler: name.clone() }, Copy::scoped(name))
+            }
+        };
         Process {
             instance,
+            scope,
             scheduler: Scheduler::new(policy, config.settings(instance)),
-            copy: Copy::new(),
+            copy,
             held: None,
             started: Instant::now(),
             busy: Duration::ZERO,
@@ -99,6 +109,11 @@ impl Process {
                 Ok(Some(Step::Event(seq, event))) => {
                     if let Some(cell) = self.copy.cell_mut() {
                         self.scheduler.follow(cell, now, seq, &event);
+                    }
+                }
+                Ok(Some(Step::Loads(seq, loads))) => {
+                    if let Some(cell) = self.copy.cell_mut() {
+                        self.scheduler.loads(cell, seq, &loads);
                     }
                 }
                 Err(error) => {
@@ -166,7 +181,10 @@ impl Process {
     pub(crate) fn telemetry(&self) -> Telemetry {
         Telemetry {
             at: self.copy.seq().unwrap_or_default(),
-            policy: self.scheduler.policy_name().to_owned(),
+            policy: match self.scope {
+                Scope::Jobs { .. } => format!("{}{OWN_VIEW}", self.scheduler.policy_name()),
+                Scope::Full | Scope::Machines => self.scheduler.policy_name().to_owned(),
+            },
             queued: self.scheduler.queued() as u64,
             busy_us: self.busy.as_micros() as u64 + self.scheduler.stats().think_us,
             uptime_us: self.started.elapsed().as_micros() as u64,

@@ -53,7 +53,7 @@ async fn follow(
     shutdown: &mut Pin<&mut impl Future<Output = ()>>,
 ) -> Result<(), String> {
     let position = process.position();
-    let mut subscription = subscribe(client, position).await?;
+    let mut subscription = subscribe(client, &process.scope, position).await?;
     let mut telemetry = interval(TELEMETRY_EVERY);
     telemetry.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -136,15 +136,15 @@ async fn take(
     }
     sleep(RESUBSCRIBE_PAUSE).await;
     let position = process.position();
-    *subscription = subscribe(client, position).await?;
+    *subscription = subscribe(client, &process.scope, position).await?;
     Ok(())
 }
 
-/// Subscribes to everything after a position, or from a snapshot when the server no longer has what follows it.
-async fn subscribe(client: &Client, after: Option<Seq>) -> Result<Subscription, String> {
+/// Subscribes to what follows a position, or from a snapshot when the server no longer has what follows it.
+async fn subscribe(client: &Client, scope: &Scope, after: Option<Seq>) -> Result<Subscription, String> {
     let mut after = after;
     loop {
-        match client.subscribe(Scope::Full, after).await {
+        match client.subscribe(scope.clone(), after).await {
             Ok(subscription) => return Ok(subscription),
             Err(CallError::Lost(reason)) => return Err(reason),
             Err(CallError::Refused(Refusal::TooOld { .. })) if after.is_some() => after = None,

@@ -30,7 +30,7 @@ pub(super) fn records(bytes: &[u8]) {
         }
     }
     let Some((first, body)) = bytes.split_first() else { return };
-    let kinds = [Kind::Event, Kind::SnapshotStart, Kind::Page, Kind::SnapshotEnd, Kind::Mark];
+    let kinds = Kind::ALL;
     let mut sealed = Vec::new();
     record::append(&mut sealed, Seq(u64::from(*first)), kinds[usize::from(*first) % kinds.len()], &());
     sealed.extend_from_slice(body);
@@ -49,7 +49,7 @@ fn walk(mut bytes: &[u8]) {
             let (record, _) = record::read(&again).expect("what we write is sound").expect("and whole");
             assert_eq!(record.event().expect("an event"), event, "an event changed on the way");
         }
-        drop((record.page(), record.hash()));
+        drop((record.page(), record.hash(), record.loads()));
         bytes = &bytes[length..];
     }
 }

@@ -18,3 +18,5 @@ mod everyday;
 mod races;
 #[cfg(test)]
 mod talking;
+#[cfg(test)]
+mod views;

@@ -158,6 +158,7 @@ impl Process {
             match step {
                 Step::Restored => self.scheduler.restored(cell),
                 Step::Event(seq, event) => self.scheduler.follow(cell, now(), seq, &event),
+                Step::Loads(seq, loads) => self.scheduler.loads(cell, seq, &loads),
                 Step::Checked(..) | Step::Nothing => {}
             }
         }

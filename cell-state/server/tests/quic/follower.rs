@@ -74,6 +74,7 @@ impl Follower {
                     assert_eq!(record.hash().unwrap(), Some(self.cell.hash()), "mark at {}", record.seq);
                     self.marks += 1;
                 }
+                Kind::Loads => panic!("of no use to who follows everything"),
             }
         }
         assert!(rest.is_empty(), "only whole records are handed out");
@@ -116,6 +117,7 @@ impl Received {
                         assert_eq!(record.hash().unwrap(), None, "a filtered copy has no hash to compare");
                         self.marked = record.seq;
                     }
+                    Kind::Loads => panic!("an agent gets none"),
                 }
             }
         }

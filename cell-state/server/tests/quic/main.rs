@@ -9,4 +9,5 @@ mod liveness;
 mod machines;
 mod reads;
 mod restart;
+mod scoped;
 mod streams;

@@ -2,14 +2,13 @@
 
 use std::time::Duration;
 
-use cell_state::event::Event;
 use cell_state::job::{Exec, JobSpec, Run};
 use cell_state::machine::MachineState;
 use cell_state::{Cell, Seq};
-use transport::{Reply, Request, Role, Scope};
+use transport::{Reply, Request, Role};
 use transport_quic::Client;
 
-use crate::follower::{Follower, Received};
+use crate::follower::Follower;
 use crate::harness::{Ground, audited, done, job, machine, place, submit, tasks, within};
 
 /// A job whose spec fills about 60 KB of log.
@@ -27,7 +26,7 @@ fn large(name: &str) -> JobSpec {
 }
 
 /// Submits many of them side by side, and returns the last position.
-async fn fill(user: &Client, prefix: &str, count: u32) -> Seq {
+pub(crate) async fn fill(user: &Client, prefix: &str, count: u32) -> Seq {
     let submits: Vec<_> = (0..count)
         .map(|n| {
             let (user, spec) = (user.clone(), large(&format!("{prefix}-{n}")));
@@ -146,43 +145,5 @@ async fn a_copy_older_than_the_log_gets_a_snapshot() {
     let too_old =
         crate::harness::refused(&user, Request::Read { at: Some(at), query: transport::view::Query::Cell });
     assert!(matches!(too_old.await, transport::message::Refusal::TooOld { .. }));
-    server.stop().await.unwrap();
-}
-
-#[tokio::test]
-async fn a_subscription_to_jobs_carries_those_of_one_scheduler() {
-    let ground = Ground::new();
-    let server = ground.start().await;
-    let agent = ground.agent(&server, "m0", &[machine("m0", 8)]).await;
-    let user = ground.user(&server).await;
-    let mut stream =
-        within(user.subscribe(Scope::Jobs { scheduler: "batch".into() }, Some(Seq(0)))).await.unwrap();
-    let mut schedulers = Vec::new();
-    for (n, name) in ["batch", "other"].into_iter().enumerate() {
-        schedulers.push(ground.scheduler(&server, name, n as u64).await);
-    }
-    let mut last = Seq(0);
-    for scheduler in &mut schedulers {
-        let name = scheduler.client.identity().name.clone();
-        let (id, at) = submit(&user, job(&format!("of-{name}"), &name, 1)).await;
-        last = scheduler.place(at, &tasks(id, 1), agent.machines[0]).await.0;
-    }
-    let mut got = Received::default();
-    got.until(&mut stream, |got| got.marked >= last).await;
-    let words: Vec<_> = got
-        .events
-        .iter()
-        .map(|(_, event)| match event {
-            Event::Configured { .. } => "configured".to_owned(),
-            Event::MachineRegistered { .. } => "registered".to_owned(),
-            Event::SessionOpened { scheduler, .. } => format!("opened {scheduler}"),
-            Event::JobSubmitted { spec, .. } => format!("submitted {}", spec.name),
-            Event::Committed(committed) => format!("committed {}", committed.txn.session.0),
-            other => format!("{other:?}"),
-        })
-        .collect();
-    let expected =
-        ["configured", "registered", "opened batch", "opened other", "submitted of-batch", "committed 0"];
-    assert_eq!(words, expected);
     server.stop().await.unwrap();
 }

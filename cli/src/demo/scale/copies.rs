@@ -16,8 +16,9 @@ use crate::demo::reads;
 use crate::failure::Failure;
 use crate::local_cell::LocalCell;
 
-/// The scheduler that owns nothing.
+/// Schedulers that own nothing: one that follows everything, one that follows machines and its own jobs.
 const OTHER: &str = "other";
+const NARROW: &str = "narrow";
 
 /// Receives a snapshot and drops it; its bytes.
 pub(super) async fn receive(client: &Client) -> Result<u64, CopyError> {
@@ -56,29 +57,36 @@ pub(super) async fn scheduler_of_nothing(
     client: &Client,
     measured: &mut Measured,
 ) -> Result<(), Failure> {
-    measured.scheduler_bytes_empty = scheduler(cell, client).await?.0;
+    measured.scheduler_bytes_empty = scheduler(cell, client, OTHER, &[]).await?.0;
     Ok(())
 }
 
-/// A scheduler process that owns none of the tasks.
+/// Scheduler processes that own none of the tasks.
 pub(super) async fn scheduler_of_others(
     cell: &mut LocalCell,
     client: &Client,
     measured: &mut Measured,
 ) -> Result<(), Failure> {
-    (measured.scheduler_bytes, measured.scheduler_seconds) = scheduler(cell, client).await?;
+    (measured.scheduler_bytes, measured.scheduler_seconds) = scheduler(cell, client, OTHER, &[]).await?;
+    (measured.scheduler_own_bytes, measured.scheduler_own_seconds) =
+        scheduler(cell, client, NARROW, &["--view", "own"]).await?;
     Ok(())
 }
 
 /// Starts a scheduler process, waits until it has followed everything, and returns its memory and how long that took.
-async fn scheduler(cell: &mut LocalCell, client: &Client) -> Result<(u64, f64), Failure> {
+async fn scheduler(
+    cell: &mut LocalCell,
+    client: &Client,
+    name: &str,
+    extra: &[&str],
+) -> Result<(u64, f64), Failure> {
     let progress = Progress::new("scheduler's copy", 1);
     let upto = reads::status(client).await?.seq;
-    let process = cell.start_scheduler(OTHER, "batch", OTHER, &[])?;
+    let process = cell.start_scheduler(name, "batch", name, extra)?;
     let started = Instant::now();
     loop {
         let schedulers = reads::schedulers(client).await?;
-        let telemetry = schedulers.iter().filter(|s| s.name == OTHER).find_map(|s| s.telemetry.as_ref());
+        let telemetry = schedulers.iter().filter(|s| s.name == name).find_map(|s| s.telemetry.as_ref());
         if telemetry.is_some_and(|t| t.at >= upto) {
             break;
         }

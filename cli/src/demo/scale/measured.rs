@@ -28,6 +28,9 @@ pub(super) struct Measured {
     pub(super) scheduler_bytes_empty: u64,
     pub(super) scheduler_bytes: u64,
     pub(super) scheduler_seconds: f64,
+    /// The same of one that follows machines and its own jobs.
+    pub(super) scheduler_own_bytes: u64,
+    pub(super) scheduler_own_seconds: f64,
     /// A first full copy: its bytes, how long they took, and how long until it was restored and its hash compared.
     pub(super) snapshot_bytes: u64,
     pub(super) snapshot_seconds: f64,

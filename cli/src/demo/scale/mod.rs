@@ -40,6 +40,10 @@ struct Sizes {
     agents: u32,
     /// How long commits and idle peers are looked at.
     watch: Duration,
+    /// How often the server writes a checkpoint, in seconds: the first whole one is waited for.
+    checkpoint_s: u32,
+    /// Nothing is looked at but the restart.
+    only_restart: bool,
 }
 
 /// What was asked for, checked.
@@ -60,10 +64,13 @@ impl Scale {
             machines: args.machines,
             tasks: args.tasks,
             tasks_per_job: args.tasks_per_job,
-            entries: args.entries.min(args.tasks),
+            // The other half fills the cell first, by large transactions.
+            entries: args.entries.min(args.tasks / 2),
             subscribers: args.subscribers,
             agents: args.agents,
             watch: Duration::from_secs(args.seconds),
+            checkpoint_s: 10,
+            only_restart: false,
         };
         if args.growth && (sizes.machines < 8 || sizes.tasks < 800) {
             let problem = "an eighth of it must still be a cell; expected at least 8 machines and 800 tasks";

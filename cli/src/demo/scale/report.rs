@@ -74,6 +74,14 @@ fn memory(m: &Measured) -> Vec<(&'static str, String)> {
                 seconds(m.scheduler_seconds)
             ),
         ),
+        (
+            "  with its own view",
+            format!(
+                "{} following machines and its own jobs; there after {}",
+                bytes(m.scheduler_own_bytes),
+                seconds(m.scheduler_own_seconds)
+            ),
+        ),
     ]
 }
 

@@ -33,8 +33,11 @@ pub(super) const BULK: Pace = Pace { ops: 1_000, in_flight: 8, placements: u64::
 /// One placement, and so one entry, for each transaction.
 const SINGLE: Pace = Pace { ops: 1, in_flight: 256, ..BULK };
 
-/// The machines have one connection that shows no heartbeats, and nothing here is about lost machines.
-const PATIENT: [&str; 2] = ["--down-after", "1d"];
+/// What a server is started with. The machines have one connection that shows no heartbeats, and nothing here is about lost
+/// machines.
+fn server_args(checkpoint_every: &str) -> [&str; 4] {
+    ["--down-after", "1d", "--checkpoint-every", checkpoint_every]
+}
 
 /// A cell in which everything is placed but what the restart's entries will be.
 pub(super) struct Filled {
@@ -55,6 +58,10 @@ pub(super) async fn measure(
 ) -> Result<Measured, Failure> {
     let mut measured = Measured { machines: sizes.machines, ..Measured::default() };
     let mut filled = fill(cell, sizes, &mut measured).await?;
+    if sizes.only_restart {
+        restart(cell, filled, sizes, &mut measured, checks).await?;
+        return Ok(measured);
+    }
     let upto = reads::status(&filled.client).await?.seq;
     let Filled { client, fill, probes, .. } = &mut filled;
     pause::measure(cell, client, fill, probes, upto, &mut measured, sizes.watch).await?;
@@ -74,9 +81,12 @@ pub(super) async fn fill(
     sizes: &Sizes,
     measured: &mut Measured,
 ) -> Result<Filled, Failure> {
-    cell.start_server(([127, 0, 0, 1], 0).into(), &PATIENT).await?;
+    let checkpoints = format!("{}s", sizes.checkpoint_s);
+    cell.start_server(([127, 0, 0, 1], 0).into(), &server_args(&checkpoints)).await?;
     let client = cell.connect().await?;
-    copies::scheduler_of_nothing(cell, &client, measured).await?;
+    if !sizes.only_restart {
+        copies::scheduler_of_nothing(cell, &client, measured).await?;
+    }
     measured.server_bytes_empty = resident(cell, SERVER);
     let (agent, proposer) = credentials(cell)?;
     let progress = Progress::new("machines", sizes.machines.into());
@@ -154,7 +164,7 @@ async fn restart(
     while cell.processes.is_running(SERVER) {
         wait(cell, &progress, "the server to stop").await?;
     }
-    cell.restart_server(&[&PATIENT[..], &["--checkpoint-every", "1d"]].concat())?;
+    cell.restart_server(&server_args("1d"))?;
     answers(cell, &progress).await?;
     progress.done("it answers again");
     let (agent, proposer) = credentials(cell)?;
