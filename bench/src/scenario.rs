@@ -18,6 +18,7 @@ use cell_state::{Dimension, Resources};
 
 pub use condition::{condition, shown};
 pub use packing::Packing;
+pub(crate) use replay::submissions;
 pub use summary::{ClassSummary, Summary};
 
 /// A cell and what it is to do.

@@ -4,7 +4,11 @@ use cell_state::job::{GroupSpec, JobKind, JobSpec, Restart, RestartOn, Run};
 use cell_state::machine::MachineSpec;
 use cell_state::{Resources, bounds};
 
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
 use crate::priority;
+use crate::transform::unit;
 
 /// What a cell is given to do.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -73,6 +77,36 @@ impl Workload {
                 group.count = (group.count * percent).div_ceil(100);
             }
         }
+        self
+    }
+
+    /// The same with the jobs that `of` picks arriving `factor` times as often over the same span: below 1 each stays
+    /// with that chance, above 1 copies (`NAME-copy1`, …) come at any time of it.
+    #[must_use]
+    pub fn at_rate(mut self, factor: f64, seed: u64, of: impl Fn(&JobSpec) -> bool) -> Workload {
+        if factor == 1.0 {
+            return self;
+        }
+        let mut rng = ChaCha8Rng::seed_from_u64(seed ^ 0x7261_7465);
+        let span_us = self.arrivals.iter().map(|a| a.at_us).max().unwrap_or(0);
+        let mut arrivals = Vec::new();
+        for arrival in self.arrivals {
+            if !of(&arrival.job) {
+                arrivals.push(arrival);
+                continue;
+            }
+            let times = factor.floor() as u64 + u64::from(unit(&mut rng) < factor.fract());
+            for copy in 1..times {
+                let mut job = arrival.job.clone();
+                job.name = format!("{}-copy{copy}", job.name);
+                arrivals.push(Arrival { at_us: rng.random_range(0..=span_us), job });
+            }
+            if times > 0 {
+                arrivals.push(arrival);
+            }
+        }
+        arrivals.sort_by(|a, b| (a.at_us, &a.job.name).cmp(&(b.at_us, &b.job.name)));
+        self.arrivals = arrivals;
         self
     }
 
@@ -209,6 +243,21 @@ mod tests {
         let near = |part: u64, of: u64| part.abs_diff(of / 10) < of / 50;
         assert!(near(tenth.initial_tasks(), whole.initial_tasks()), "{}", tenth.initial_tasks());
         assert!(near(tenth.arriving_tasks(), whole.arriving_tasks()), "{}", tenth.arriving_tasks());
+    }
+
+    #[test]
+    fn jobs_of_one_class_come_more_or_less_often() {
+        let whole = crate::synthetic::workload(1, Division::new("service", "batch", 1)).reduced(20);
+        let batch = |job: &JobSpec| job.kind == JobKind::Batch;
+        let count = |w: &Workload, kind| w.arrivals.iter().filter(|a| a.job.kind == kind).count() as f64;
+        for factor in [0.5, 2.0, 3.5] {
+            let scaled = whole.clone().at_rate(factor, 7, batch);
+            let times = count(&scaled, JobKind::Batch) / count(&whole, JobKind::Batch);
+            assert!((times / factor - 1.0).abs() < 0.1, "{factor}: {times}");
+            assert_eq!(count(&scaled, JobKind::Service), count(&whole, JobKind::Service));
+            assert!(scaled.arrivals.is_sorted_by_key(|a| a.at_us));
+        }
+        assert_eq!(whole.clone().at_rate(1.0, 7, batch), whole);
     }
 
     #[test]

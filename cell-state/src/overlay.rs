@@ -128,7 +128,24 @@ impl Overlay {
         machine: MachineId,
         preempt: &[TaskId],
     ) -> Result<Grant, ConflictKind> {
-        self.check(cell, task, machine, preempt).map(|accepted| accepted.grant)
+        let target = cell.machine(machine).ok_or(ConflictKind::NoMachine);
+        self.check(cell, task, target, None, preempt).map(|accepted| accepted.grant)
+    }
+
+    /// The same for a machine as a planner sees it, which may be older than the cell, and without what is withheld of
+    /// it. Only whoever plans for others to judge may ask this.
+    ///
+    /// # Errors
+    /// What stands in the way, as far as can be seen.
+    pub fn fits_as_seen(
+        &self,
+        cell: &Cell,
+        task: TaskId,
+        seen: &Machine,
+        withheld: Option<&Resources>,
+        preempt: &[TaskId],
+    ) -> Result<Grant, ConflictKind> {
+        self.check(cell, task, Ok(seen), withheld, preempt).map(|accepted| accepted.grant)
     }
 
     /// Plans a placement.
@@ -142,7 +159,37 @@ impl Overlay {
         machine: MachineId,
         preempt: &[TaskId],
     ) -> Result<Grant, ConflictKind> {
-        let Accepted { job, demand, grant, freed } = self.check(cell, task, machine, preempt)?;
+        let target = cell.machine(machine).ok_or(ConflictKind::NoMachine);
+        let accepted = self.check(cell, task, target, None, preempt)?;
+        Ok(self.record(cell, task, machine, preempt, accepted))
+    }
+
+    /// Plans a placement on a machine as a planner sees it, see [`Overlay::fits_as_seen`].
+    ///
+    /// # Errors
+    /// As [`Overlay::fits_as_seen`]; then nothing is planned.
+    pub fn place_as_seen(
+        &mut self,
+        cell: &Cell,
+        task: TaskId,
+        seen: &Machine,
+        withheld: Option<&Resources>,
+        preempt: &[TaskId],
+    ) -> Result<Grant, ConflictKind> {
+        let accepted = self.check(cell, task, Ok(seen), withheld, preempt)?;
+        Ok(self.record(cell, task, seen.id, preempt, accepted))
+    }
+
+    #[inline]
+    fn record(
+        &mut self,
+        cell: &Cell,
+        task: TaskId,
+        machine: MachineId,
+        preempt: &[TaskId],
+        accepted: Accepted<'_>,
+    ) -> Grant {
+        let Accepted { job, demand, grant, freed } = accepted;
         let promised = demand.resources;
         let added = if preempt.is_empty() { promised } else { promised.minus(&freed) };
         for victim in preempt {
@@ -159,7 +206,7 @@ impl Overlay {
             Box::new(PlannedExtra { removed: Resources::ZERO, promised, team, victims: preempt.to_vec() })
         });
         self.planned.insert(task, Planned { machine, added, extra, is_placement: true });
-        Ok(grant)
+        grant
     }
 
     /// Notes a plain placement, which was found to fit while nothing else was planned on the machine.
@@ -174,18 +221,24 @@ impl Overlay {
         &self,
         cell: &'a Cell,
         id: TaskId,
-        machine: MachineId,
+        target: Result<&Machine, ConflictKind>,
+        withheld: Option<&Resources>,
         preempt: &[TaskId],
     ) -> Result<Accepted<'a>, ConflictKind> {
         let job = cell.job(id.job).ok_or(ConflictKind::NoTask)?;
         self.check_task(job, id)?;
         let demand = job.current().demands.get(usize::from(id.group)).ok_or(ConflictKind::NoTask)?;
-        let target = cell.machine(machine).ok_or(ConflictKind::NoMachine)?;
+        let target = target?;
         let freed = match preempt {
             [] => Resources::ZERO,
             victims => self.check_victims(cell, id, target, victims)?,
         };
-        let grant = fit::fit(id, demand, target, self.machines.get(&machine), &freed)
+        let planned = self.machines.get(&target.id);
+        let beside = withheld.map(|withheld| {
+            let planned = planned.cloned().unwrap_or_default();
+            Delta { added: planned.added.plus(withheld), ..planned }
+        });
+        let grant = fit::fit(id, demand, target, beside.as_ref().or(planned), &freed)
             .map_err(ConflictKind::Misfit)?;
         self.check_quota(cell, job, &demand.resources)?;
         Ok(Accepted { job, demand, grant, freed })

@@ -22,6 +22,7 @@ use cell_state::{Cell, Dimension, MachineId};
 
 use crate::bounds::CHANGES_MAX;
 use crate::score::{RARE, Score};
+use crate::sight::Sight;
 pub(crate) use attributes::DomainMap;
 pub(crate) use levels::{Levels, WANTED_LEAST};
 pub(crate) use scan::Query;
@@ -139,6 +140,12 @@ impl Columns {
 
     /// Reads again what was touched, so that the columns show the cell with the overlay on top.
     pub fn refresh(&mut self, cell: &Cell, overlay: &Overlay) {
+        self.refresh_as_seen(cell, overlay, None);
+    }
+
+    /// The same for machines as somebody sees them. Columns that others look at too are to be told
+    /// ([`Columns::touch`]) of every machine that those see otherwise.
+    pub fn refresh_as_seen(&mut self, cell: &Cell, overlay: &Overlay, sight: Option<&dyn Sight>) {
         let machines = cell.machines();
         if machines.len() > self.machines {
             self.grow(machines.len());
@@ -147,7 +154,7 @@ impl Columns {
             while let Some(id) = self.dirty.pop() {
                 let i = id as usize;
                 self.is_dirty[i / BLOCK] &= !bit(i);
-                if !self.read(&machines[i], overlay) {
+                if !self.read(&machines[i], overlay, sight) {
                     self.void = true;
                     break;
                 }
@@ -158,7 +165,7 @@ impl Columns {
             self.forget();
         }
         if self.void {
-            self.rebuild(machines, overlay);
+            self.rebuild(machines, overlay, sight);
         }
         if self.changes.len() > CHANGES_MAX.max(self.machines) {
             self.forget_changes();
@@ -234,10 +241,14 @@ impl Columns {
     }
 
     /// Reads one machine; false when a column has to be scaled anew for it.
-    fn read(&mut self, machine: &Machine, overlay: &Overlay) -> bool {
+    fn read(&mut self, machine: &Machine, overlay: &Overlay, sight: Option<&dyn Sight>) -> bool {
         let i = machine.id.index();
+        let machine = sight.map_or(machine, |sight| sight.machine(machine));
         let (block, lane) = (i / BLOCK, i % BLOCK);
-        let free = overlay.free(machine);
+        let mut free = overlay.free(machine);
+        if let Some(withheld) = sight.and_then(|sight| sight.withheld(machine)) {
+            free = free.minus(&withheld);
+        }
         for d in Dimension::all() {
             let (limit, column) = (machine.limit.get(d), &mut self.by_dimension[d.index()]);
             if limit > column.largest {
@@ -259,7 +270,7 @@ impl Columns {
         true
     }
 
-    fn rebuild(&mut self, machines: &[Machine], overlay: &Overlay) {
+    fn rebuild(&mut self, machines: &[Machine], overlay: &Overlay, sight: Option<&dyn Sight>) {
         let blocks = machines.len().div_ceil(BLOCK);
         for d in Dimension::all() {
             let largest = machines.iter().map(|m| m.limit.get(d)).max().unwrap_or(0);
@@ -275,7 +286,7 @@ impl Columns {
         self.machines = machines.len();
         self.void = false;
         for machine in machines {
-            let read = self.read(machine, overlay);
+            let read = self.read(machine, overlay, sight);
             debug_assert!(read, "the columns were just scaled to the largest machine");
         }
         self.forget_changes();

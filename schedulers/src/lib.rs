@@ -8,6 +8,7 @@
 
 pub mod batch;
 pub mod bounds;
+pub mod choices;
 pub mod class;
 pub mod columns;
 pub mod copy;
@@ -30,6 +31,7 @@ pub mod scheduler;
 pub mod score;
 pub mod service;
 pub mod settings;
+pub mod sight;
 pub mod stats;
 
 pub use plan::{Plan, Unfit};

@@ -19,6 +19,7 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::columns::Columns;
 use crate::exclude::{self, Exclusions};
+use crate::sight::{Sight, Within};
 
 /// The seeded source of chance of policies and queues: the same on every platform.
 pub type Rng = ChaCha8Rng;
@@ -74,6 +75,9 @@ pub struct Plan<'a> {
     exclusions: &'a Exclusions,
     /// Machines with work of this process in flight, to be avoided under coarse detection.
     crowded: Option<&'a BTreeMap<MachineId, u32>>,
+    /// What is seen of machines, when that isn't the cell as it is.
+    sight: Option<&'a dyn Sight>,
+    within: Option<&'a Within>,
     ops: Vec<Op>,
     assertions: Vec<Assertion>,
     hopeless: BTreeSet<u16>,
@@ -99,6 +103,8 @@ impl<'a> Plan<'a> {
             terms: Terms::default(),
             exclusions: &exclude::NONE,
             crowded: None,
+            sight: None,
+            within: None,
             ops: Vec::new(),
             assertions: Vec::new(),
             hopeless: BTreeSet::new(),
@@ -124,6 +130,20 @@ impl<'a> Plan<'a> {
     #[must_use]
     pub fn with_in_flight(mut self, machines: &'a BTreeMap<MachineId, u32>) -> Plan<'a> {
         self.crowded = Some(machines);
+        self
+    }
+
+    /// The same plan, seeing machines as this shows them.
+    #[must_use]
+    pub fn as_seen(mut self, sight: &'a dyn Sight) -> Plan<'a> {
+        self.sight = Some(sight);
+        self
+    }
+
+    /// The same plan, on these machines alone.
+    #[must_use]
+    pub fn within(mut self, machines: &'a Within) -> Plan<'a> {
+        self.within = Some(machines);
         self
     }
 
@@ -274,7 +294,8 @@ impl<'a> Plan<'a> {
     /// The transaction, or `None` when nothing is planned.
     pub fn into_transaction(self, id: TxnId) -> Option<Transaction> {
         let Terms { atomicity, detection } = self.terms;
-        let (basis, ops, assertions) = (self.cell.seq(), self.ops, self.assertions);
+        let basis = self.basis();
+        let (ops, assertions) = (self.ops, self.assertions);
         (!ops.is_empty()).then_some(Transaction { id, basis, atomicity, detection, ops, assertions })
     }
 
@@ -292,7 +313,15 @@ impl<'a> Plan<'a> {
         if self.cell.machine(machine).is_some_and(|m| self.avoids(m)) {
             return Err(Unfit::Avoided);
         }
-        if let Err(kind) = self.overlay.place(self.cell, task, machine, victims) {
+        let placed = match self.sight.zip(self.cell.machine(machine)) {
+            None => self.overlay.place(self.cell, task, machine, victims),
+            Some((sight, now)) => {
+                let seen = sight.machine(now);
+                let withheld = sight.withheld(seen);
+                self.overlay.place_as_seen(self.cell, task, seen, withheld.as_ref(), victims)
+            }
+        };
+        if let Err(kind) = placed {
             if matches!(kind, ConflictKind::Quota { .. }) {
                 self.hopeless.insert(task.group);
             }

@@ -10,6 +10,7 @@ use cell_state::job::{Band, GroupSpec, JobKind, JobSpec, Restart, RestartOn, Run
 use super::{Job, Scenario, Tasks, shown};
 use crate::division::Division;
 use crate::priority;
+use crate::virtual_cell::{Placement, Submission};
 use crate::workload::{self, Arrival, Workload};
 
 impl Scenario {
@@ -35,7 +36,7 @@ impl Scenario {
 
 /// The specs of a job, without a scheduler.
 fn specs(job: &Job) -> Vec<JobSpec> {
-    let groups = groups(job);
+    let (groups, _) = groups(job);
     let kind =
         if priority::is_production(Band::of(job.priority)) { JobKind::Service } else { JobKind::Batch };
     let part = |(part, groups): (usize, &[GroupSpec])| JobSpec {
@@ -49,9 +50,25 @@ fn specs(job: &Job) -> Vec<JobSpec> {
     groups.chunks(JOB_GROUPS_MAX).enumerate().map(part).collect()
 }
 
-/// The groups of a job: its tasks by what they ask for and how they run.
-fn groups(job: &Job) -> Vec<GroupSpec> {
+/// A job as a simulated cell is given it: its specs, with all that those have no word for.
+pub(crate) fn submissions(job: &Job) -> Vec<Submission> {
+    let (_, group_of) = groups(job);
+    let submission = |(part, spec): (usize, JobSpec)| {
+        let there = job.tasks.iter().zip(&group_of).filter(|(_, group)| **group / JOB_GROUPS_MAX == part);
+        let placed = there.filter_map(|(tasks, group)| {
+            let machine = tasks.placed.filter(|_| job.submit_us.is_none())?.machine;
+            Some(Placement { group: (group % JOB_GROUPS_MAX) as u16, count: tasks.count, machine })
+        });
+        let (at_us, label) = (job.submit_us.unwrap_or(0), job.class.clone());
+        Submission { at_us, label, gang: job.gang, placed: placed.collect(), spec }
+    };
+    specs(job).into_iter().enumerate().map(submission).collect()
+}
+
+/// The groups of a job: its tasks by what they ask for and how they run; and the group of each entry of its tasks.
+fn groups(job: &Job) -> (Vec<GroupSpec>, Vec<usize>) {
     let mut groups: Vec<GroupSpec> = Vec::new();
+    let mut group_of = Vec::with_capacity(job.tasks.len());
     let mut at = BTreeMap::new();
     for tasks in &job.tasks {
         let conditions: Vec<String> = tasks.constraints.iter().map(shown).collect();
@@ -61,14 +78,18 @@ fn groups(job: &Job) -> Vec<GroupSpec> {
             group.count.saturating_add(tasks.count) <= GROUP_TASKS_MAX
         });
         match known {
-            Some(i) => groups[i].count += tasks.count,
+            Some(i) => {
+                groups[i].count += tasks.count;
+                group_of.push(i);
+            }
             None => {
                 at.insert(key, groups.len());
+                group_of.push(groups.len());
                 groups.push(group(format!("g{}", groups.len()), job.distinct, tasks));
             }
         }
     }
-    groups
+    (groups, group_of)
 }
 
 fn group(name: String, distinct_machines: bool, tasks: &Tasks) -> GroupSpec {

@@ -1,27 +1,71 @@
 //! What is due when.
 
-use std::cmp::Reverse;
+use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 
 use cell_state::{Epoch, JobId, MachineId, TaskId, Time};
 
-/// Something due. The order decides among things due at the same time that were planned as one.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+/// A placement that ends.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Ending {
+    pub(super) machine: MachineId,
+    pub(super) task: TaskId,
+    pub(super) epoch: Epoch,
+}
+
+/// Something due.
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Due {
-    /// The next arrival of the workload.
+    /// The next arrival of the load.
     Arrival,
     /// A job is queued again.
     Again(JobId),
     /// This scheduler has decided.
     Decision(usize),
-    /// A task ends by itself.
-    End(TaskId, Epoch, MachineId),
+    /// The oldest transaction of this scheduler in flight is judged.
+    Verdict(usize),
+    /// Tasks end, grouped by machine: all of one transaction that run equally long are one entry.
+    Ends(Box<[Ending]>),
+    /// The next machine goes or comes.
+    Change,
+    /// Offers are made.
+    Offers,
+    /// A day is over.
+    Day,
+}
+
+#[derive(Debug)]
+struct Entry {
+    time: Time,
+    number: u64,
+    due: Due,
+}
+
+impl PartialEq for Entry {
+    fn eq(&self, other: &Entry) -> bool {
+        self.number == other.number
+    }
+}
+
+impl Eq for Entry {}
+
+impl PartialOrd for Entry {
+    fn partial_cmp(&self, other: &Entry) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Entry {
+    /// The heap's largest is the earliest; among equals, the one planned first.
+    fn cmp(&self, other: &Entry) -> Ordering {
+        (other.time, other.number).cmp(&(self.time, self.number))
+    }
 }
 
 /// The events of a run, the earliest first; among equals, the one planned first.
 #[derive(Debug, Default)]
 pub(super) struct Agenda {
-    heap: BinaryHeap<Reverse<(Time, u64, Due)>>,
+    heap: BinaryHeap<Entry>,
     planned: u64,
 }
 
@@ -29,14 +73,14 @@ impl Agenda {
     /// Plans something.
     pub(super) fn at(&mut self, time: Time, due: Due) {
         self.planned += 1;
-        self.heap.push(Reverse((time, self.planned, due)));
+        self.heap.push(Entry { time, number: self.planned, due });
     }
 
     /// The next thing, if it is due by then.
     pub(super) fn next(&mut self, until: Time) -> Option<(Time, Due)> {
-        if self.heap.peek()?.0.0 > until {
+        if self.heap.peek()?.time > until {
             return None;
         }
-        self.heap.pop().map(|Reverse((time, _, due))| (time, due))
+        self.heap.pop().map(|entry| (entry.time, entry.due))
     }
 }

@@ -91,6 +91,12 @@ pub const STUDY_MACHINES_MAX: u32 = 1_000_000;
 /// Schedulers of one class in a studied cell.
 pub const STUDY_SCHEDULERS_MAX: u32 = 1_024;
 
+/// Transactions a studied scheduler has in flight: what a session remembers.
+pub const STUDY_IN_FLIGHT_MAX: usize = cell_state::bounds::SESSION_OUTCOMES_MAX;
+
+/// Parts that a studied cell is divided into: a view keeps a position of each.
+pub const STUDY_PARTS_MAX: u32 = 4_096;
+
 /// Hours a study simulates: a year.
 pub const STUDY_HOURS_MAX: f64 = 8_784.0;
 

@@ -3,13 +3,18 @@
 //! A study file is TOML: `[base]` holds the settings of every point ([`Point`]), each `[[series]]` sets some of them
 //! otherwise, and each `[[axis]]` varies one. All combinations are run, once per seed.
 
+mod cell;
 mod file;
+mod first_fit;
+mod metrics;
 mod point;
 mod results;
 mod sweep;
+mod workload;
 
 pub use file::{Axis, Case, Check, Plotted, Series, Study, StudyError};
-pub use point::{Metrics, Point};
+pub use metrics::Metrics;
+pub use point::Point;
 pub use results::{Results, Row};
 pub use sweep::{median, run, spread};
 

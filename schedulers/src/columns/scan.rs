@@ -3,6 +3,7 @@
 //! It is written so that the compiler turns it into vector instructions by itself: no branch inside a block, and the
 //! number of dimensions known when it is compiled. Only the dimensions a task asks for are read.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use cell_state::resources::DIMENSIONS;
@@ -46,6 +47,14 @@ impl Query {
     /// Positions of the dimensions asked for, with how many units of each.
     pub(super) fn asked(&self) -> impl ExactSizeIterator<Item = (usize, i32)> {
         (0..self.asked).map(|i| (usize::from(self.dimensions[i]), self.wanted[i]))
+    }
+
+    /// Only machines of this set will do.
+    pub(crate) fn restrict(&mut self, mask: &Arc<Vec<u64>>) {
+        self.matching = Some(match &self.matching {
+            None => mask.clone(),
+            Some(matching) => Arc::new(matching.iter().zip(mask.iter()).map(|(a, b)| a & b).collect()),
+        });
     }
 
     /// The rare resources it doesn't ask for, by their place among all of them.
@@ -121,6 +130,8 @@ impl Columns {
 #[derive(Debug)]
 pub struct Scan {
     query: Query,
+    /// The blocks walked over: from this one on, so many.
+    from: usize,
     blocks: usize,
     /// Where the walk began: its first block comes again at the end, for the machines before this one.
     start: usize,
@@ -137,10 +148,14 @@ pub struct Scan {
 }
 
 impl Scan {
-    pub(crate) fn new(query: Query, machines: usize, start: usize) -> Scan {
+    /// A walk over these machines, in whole blocks, from one of them on.
+    pub(crate) fn new(query: Query, machines: Range<usize>, start: usize) -> Scan {
+        let from = machines.start / BLOCK;
+        let blocks = if machines.is_empty() { 0 } else { machines.end.div_ceil(BLOCK) - from };
         Scan {
             query,
-            blocks: machines.div_ceil(BLOCK),
+            from,
+            blocks,
             start,
             visited: 0,
             run: 1,
@@ -187,10 +202,10 @@ impl Scan {
         if self.visited > self.blocks || self.blocks == 0 || self.query.impossible {
             return false;
         }
-        let first = (self.start / BLOCK + self.visited) % self.blocks;
+        let first = self.from + (self.start / BLOCK - self.from + self.visited) % self.blocks;
         // The last visit is to the first block again, alone.
         let left = if self.visited < self.blocks { self.blocks - self.visited } else { 1 };
-        let count = self.run.min(left).min(self.blocks - first);
+        let count = self.run.min(left).min(self.from + self.blocks - first);
         columns.candidates(&self.query, first, &mut self.words[..count]);
         let from_start = u64::MAX << (self.start % BLOCK);
         if self.visited == 0 {

@@ -83,9 +83,9 @@ fn check(cell: &Cell, columns: &mut Columns, overlay: &Overlay, task: TaskId, de
         .map(|machine| machine.id)
         .collect();
     let query = columns.query(demand, cell.machines());
-    let mut scan = Scan::new(query.clone(), columns.len(), start);
+    let mut scan = Scan::new(query.clone(), 0..columns.len(), start);
     let found: Vec<MachineId> = std::iter::from_fn(|| scan.next_candidate(columns)).collect();
-    assert_eq!(Scan::new(query.clone(), columns.len(), start).count(columns) as usize, found.len());
+    assert_eq!(Scan::new(query.clone(), 0..columns.len(), start).count(columns) as usize, found.len());
     let once: BTreeSet<MachineId> = found.iter().copied().collect();
     assert_eq!(once.len(), found.len(), "a machine came twice");
     let confirmed = |id: &MachineId| overlay.fit_demand(task, demand, &cell.machines()[id.index()]).is_ok();

@@ -2,8 +2,8 @@
 
 use cell_state::fit::{Demand, Misfit, resources_fit};
 use cell_state::machine::{Machine, MachineState};
-use cell_state::transaction::Detection;
-use cell_state::{Dimension, MachineId, Resources, TaskId};
+use cell_state::transaction::{Detection, Op};
+use cell_state::{Dimension, MachineId, Resources, Seq, TaskId};
 use rand::RngExt;
 
 use super::{Lent, Plan};
@@ -15,32 +15,69 @@ impl<'a> Plan<'a> {
     pub fn machines(&mut self) -> impl Iterator<Item = &'a Machine> + use<'a> {
         let all = self.cell.machines();
         let start = if all.is_empty() { 0 } else { self.rng.random_range(0..all.len()) };
-        all[start..].iter().chain(&all[..start])
+        let sight = self.sight;
+        let seen = move |now: &'a Machine| sight.map_or(now, |sight| sight.machine(now));
+        all[start..].iter().chain(&all[..start]).map(seen)
     }
 
     /// What a machine has left, with everything planned and in flight counted.
     pub fn free(&self, machine: &Machine) -> Resources {
-        self.overlay.free(machine)
+        let Some(sight) = self.sight else { return self.overlay.free(machine) };
+        let seen = sight.machine(machine);
+        let free = self.overlay.free(seen);
+        sight.withheld(seen).map_or(free, |withheld| free.minus(&withheld))
+    }
+
+    /// Where the plan stands: the oldest state of a machine it puts something on.
+    pub(super) fn basis(&self) -> Seq {
+        let now = self.cell.seq();
+        let Some(sight) = self.sight else { return now };
+        let first = |op: &Op| match op {
+            Op::Place { machines, .. } => machines.iter().map(|machine| sight.seq(*machine, now)).min(),
+            Op::Evict { .. } | Op::Stop { .. } | Op::Resize { .. } => None,
+        };
+        self.ops.iter().filter_map(first).min().unwrap_or(now)
     }
 
     /// Whether a task could be placed on a machine: the fit rule, and not avoided. Quick: for scans.
     pub fn fits(&self, task: TaskId, machine: &Machine) -> bool {
         let Some(demand) = self.demand(task) else { return false };
         // Most machines of a full cell end here, without a look into the overlay: plans only ever take room.
+        let machine = self.sight.map_or(machine, |sight| sight.machine(machine));
         machine.state == MachineState::Ready
             && resources_fit(&demand.resources, machine, None).is_ok()
             && !self.avoids(machine)
-            && self.overlay.fit_demand(task, demand, machine).is_ok()
+            && self.misfit_as_seen(task, demand, machine).is_none()
     }
 
     /// Whether a task could be placed on a machine if these tasks had to go for it.
     pub fn fits_preempting(&self, task: TaskId, machine: &Machine, victims: &[TaskId]) -> bool {
-        !self.avoids(machine) && self.overlay.fits(self.cell, task, machine.id, victims).is_ok()
+        if self.avoids(machine) {
+            return false;
+        }
+        let Some(sight) = self.sight else {
+            return self.overlay.fits(self.cell, task, machine.id, victims).is_ok();
+        };
+        let seen = sight.machine(machine);
+        let withheld = sight.withheld(seen);
+        self.overlay.fits_as_seen(self.cell, task, seen, withheld.as_ref(), victims).is_ok()
     }
 
     /// Why a task doesn't fit a machine, if it doesn't.
     pub fn misfit(&self, task: TaskId, machine: &Machine) -> Option<Misfit> {
-        self.overlay.fit_demand(task, self.demand(task)?, machine).err()
+        self.misfit_as_seen(task, self.demand(task)?, machine)
+    }
+
+    fn misfit_as_seen(&self, task: TaskId, demand: &Demand, machine: &Machine) -> Option<Misfit> {
+        let fit = self.overlay.fit_demand(task, demand, machine);
+        let short = || {
+            let withheld = self.sight?.withheld(machine)?;
+            let free = self.overlay.free(machine).minus(&withheld);
+            let dimension = demand.resources.first_over(&free)?;
+            let wanted = demand.resources.get(dimension);
+            Some(Misfit::Resource { dimension, wanted, free: free.get(dimension) })
+        };
+        fit.err().or_else(short)
     }
 
     /// How good a machine is for a task, by one of the stock scores.
@@ -51,7 +88,11 @@ impl<'a> Plan<'a> {
     /// Whether the job is to keep off a machine for now.
     pub fn avoids(&self, machine: &Machine) -> bool {
         let crowded = || self.crowded.is_some_and(|m| m.contains_key(&machine.id));
-        self.exclusions.excludes(machine, self.cell.seq())
+        let now = self.cell.seq();
+        let seen = || self.sight.map_or(now, |sight| sight.seq(machine.id, now));
+        let outside = self.within.is_some_and(|within| !within.contains(machine.id));
+        outside
+            || (!self.exclusions.is_empty() && self.exclusions.excludes(machine, seen()))
             || (self.terms.detection == Detection::Version && crowded())
     }
 
@@ -107,8 +148,9 @@ impl<'a> Plan<'a> {
     pub fn scan(&mut self, task: TaskId) -> Option<Scan> {
         let query = self.query(task)?;
         let machines = self.columns().len();
-        let start = if machines == 0 { 0 } else { self.rng.random_range(0..machines) };
-        Some(Scan::new(query, machines, start))
+        let range = self.within.map_or(0..machines, |within| within.bounds());
+        let start = if range.is_empty() { range.start } else { self.rng.random_range(range.clone()) };
+        Some(Scan::new(query, range, start))
     }
 
     /// The next machine of a walk.
@@ -117,7 +159,8 @@ impl<'a> Plan<'a> {
             Lent::Kept(columns) => columns,
             Lent::Own(columns) => &**columns,
         };
-        self.cell.machine(scan.next_candidate(columns)?)
+        let now = self.cell.machine(scan.next_candidate(columns)?)?;
+        Some(self.sight.map_or(now, |sight| sight.machine(now)))
     }
 
     /// How many machines of a walk are left; it is over then.
@@ -132,7 +175,11 @@ impl<'a> Plan<'a> {
     /// Columns that show everything planned, and what a task asks of them.
     pub(crate) fn query(&mut self, task: TaskId) -> Option<Query> {
         let (cell, demand) = (self.cell, self.demand(task)?);
-        Some(self.up_to_date().query(demand, cell.machines()))
+        let mut query = self.up_to_date().query(demand, cell.machines());
+        if let Some(within) = self.within {
+            query.restrict(within.mask());
+        }
+        Some(query)
     }
 
     /// Columns that show everything planned.
@@ -141,7 +188,7 @@ impl<'a> Plan<'a> {
             Lent::Kept(columns) => columns,
             Lent::Own(columns) => &mut **columns,
         };
-        columns.refresh(self.cell, self.overlay);
+        columns.refresh_as_seen(self.cell, self.overlay, self.sight);
         columns
     }
 }

@@ -1,9 +1,12 @@
 //! Study files: what is varied, what is plotted, and what the paper says about it.
 
+use std::path::{Path, PathBuf};
+
 use serde::Deserialize;
 use toml::{Table, Value};
 
-use super::point::{Metrics, Point};
+use super::metrics::Metrics;
+use super::point::Point;
 use crate::bounds::{STUDY_POINTS_MAX, STUDY_SEEDS_MAX};
 
 /// A study file that can't be run, or results that can't be read or written.
@@ -65,6 +68,9 @@ pub struct Study {
     /// Settings that make it small, to try whether it runs at all.
     #[serde(default)]
     pub smoke: Table,
+    /// The directory of its file: workloads are relative to it.
+    #[serde(skip)]
+    pub dir: PathBuf,
 }
 
 /// A line of the plots.
@@ -143,7 +149,8 @@ impl Study {
     /// The first thing that is wrong with it; `path` is what it is called then.
     pub fn parse(path: &str, text: &str) -> Result<Study, StudyError> {
         let form = |problem: String| StudyError::Form { path: path.to_owned(), problem };
-        let study: Study = toml::from_str(text).map_err(|e| form(e.to_string().trim_end().to_owned()))?;
+        let mut study: Study = toml::from_str(text).map_err(|e| form(e.to_string().trim_end().to_owned()))?;
+        study.dir = Path::new(path).parent().unwrap_or(Path::new("")).to_owned();
         study.check().map_err(form)?;
         Ok(study)
     }
@@ -186,14 +193,28 @@ impl Study {
                 for (axis, value) in self.axis.iter().zip(&at) {
                     settings.insert(axis.field.clone(), number(*value, &axis.field));
                 }
-                let point: Point = settings.try_into().map_err(|error: toml::de::Error| {
+                let mut point: Point = settings.try_into().map_err(|error: toml::de::Error| {
                     format!("series {:?}: {}", series.label, error.message())
                 })?;
-                point.check().map_err(|problem| format!("series {:?}: {problem}", series.label))?;
+                let told = |problem: String| format!("series {:?}: {problem}", series.label);
+                point.check().map_err(told)?;
+                self.measured_by(&point).map_err(told)?;
+                point.find(&self.dir).map_err(told)?;
                 cases.push(Case { series: series.label.clone(), at, point });
             }
         }
         Ok(cases)
+    }
+
+    /// Refuses metrics that a point doesn't measure.
+    fn measured_by(&self, point: &Point) -> Result<(), String> {
+        let wanted = self.plot.iter().map(|p| &p.metric).chain(self.check.iter().map(|c| &c.metric));
+        match wanted.into_iter().find(|metric| !Metrics::FIRST_FIT.contains(&metric.as_str())) {
+            Some(metric) if point.engine == "first-fit" => {
+                Err(format!("metric: {metric} is measured only with engine = \"cell\""))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The same, small: with the settings of `[smoke]`, one seed, and the first and last value of each axis.
@@ -221,7 +242,5 @@ fn combinations(axes: &[Axis]) -> Vec<Vec<f64>> {
 
 /// A value of an axis as the setting takes it: those that end in `_s`, rates and parts are no whole numbers.
 fn number(value: f64, field: &str) -> Value {
-    let whole =
-        ["machines", "batch_schedulers", "service_schedulers", "fallbacks", "percent", "promise_percent"];
-    if whole.contains(&field) { Value::Integer(value as i64) } else { Value::Float(value) }
+    if Point::WHOLE.contains(&field) { Value::Integer(value as i64) } else { Value::Float(value) }
 }

@@ -1,20 +1,24 @@
-//! One point of a study: its settings, how it is run, and what is measured.
+//! One point of a study: its settings, and which of them go together.
 
-use bench::omega2013::{self, Averages, Class, Defects, Machines, Offers, Prefill, Think};
-use bench::virtual_cell::{self, ClassCounts, Way};
-use bench::{Division, synthetic};
-use cell_state::transaction::{Atomicity, Detection};
+use std::collections::BTreeMap;
+use std::path::Path;
+
 use serde::{Deserialize, Serialize};
 
-use crate::bounds::{STUDY_HOURS_MAX, STUDY_MACHINES_MAX, STUDY_SCHEDULERS_MAX};
+use super::metrics::Metrics;
+use super::workload::Found;
+use super::{cell, first_fit};
+use crate::bounds::{
+    STUDY_HOURS_MAX, STUDY_IN_FLIGHT_MAX, STUDY_MACHINES_MAX, STUDY_PARTS_MAX, STUDY_SCHEDULERS_MAX,
+};
 
 /// The settings of a point. What a file doesn't set is as in SBS1.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Point {
-    /// `first-fit`: the paper's simulator; `cell`: the production code, on a cell like Google's cell C.
+    /// `first-fit`: the paper's simulator; `cell`: the production code.
     pub engine: String,
-    /// `mono-single`, `mono-multi`, `omega`, `mesos`.
+    /// Who decides, and on what.
     pub architecture: String,
     /// `fit` or `version`.
     pub detection: String,
@@ -28,17 +32,17 @@ pub struct Point {
     pub batch_schedulers: u32,
     /// Schedulers of service jobs.
     pub service_schedulers: u32,
-    /// Seconds a decision on a batch job takes for the job, and for each task.
+    /// Seconds a decision on a batch job takes for the job.
     pub batch_job_s: f64,
-    /// See `batch_job_s`.
+    /// And for each task.
     pub batch_task_s: f64,
-    /// Seconds a decision on a service job takes for the job, and for each task.
+    /// Seconds a decision on a service job takes for the job.
     pub service_job_s: f64,
-    /// See `service_job_s`.
+    /// And for each task.
     pub service_task_s: f64,
     /// Batch jobs arrive so many times as often.
     pub batch_rate: f64,
-    /// Service jobs arrive so many times as often (`first-fit`).
+    /// Service jobs arrive so many times as often.
     pub service_rate: f64,
     /// Seconds a batch task runs, on average (`first-fit`).
     pub batch_duration_s: f64,
@@ -46,21 +50,78 @@ pub struct Point {
     pub hours: f64,
     /// Whether the paper's simulator has its defects (`first-fit`).
     pub defects: bool,
-    /// Machines named in case the first is lost (`cell`).
+    /// Machines named in case the first is lost.
     pub fallbacks: usize,
-    /// Percent of the cell: machines, jobs, tasks of large jobs (`cell`).
+    /// Percent of the synthetic cell C: machines, jobs, tasks of large jobs.
     pub percent: u32,
-    /// Percent of its capacity that a machine may be promised (`cell`).
+    /// Percent of its capacity that a machine may be promised.
     pub promise_percent: u16,
+    /// A workload instead of the synthetic cell C: tables, a trace or a model, relative to the study's file.
+    pub workload: String,
+    /// Jobs of a class of the workload arrive so many times as often.
+    pub rates: BTreeMap<String, f64>,
+    /// How full the workload's cell is made before it starts.
+    pub fill: f64,
+    /// Mean seconds a machine is up before it fails; 0 is for ever.
+    pub mtbf_s: f64,
+    /// Mean seconds until it is back.
+    pub mttr_s: f64,
+    /// The detection for jobs of a class of the workload.
+    pub detections: BTreeMap<String, String>,
+    /// The atomicity for jobs of a class of the workload.
+    pub atomicities: BTreeMap<String, String>,
+    /// `batch`: the best of a sample; `choices`: the emptiest of a few drawn for each task.
+    pub policy: String,
+    /// How many are compared.
+    pub sample: usize,
+    /// `pack` or `even`.
+    pub score: String,
+    /// Whether tasks of lower bands may have to go.
+    pub preempt: bool,
+    /// Seconds they take to go.
+    pub grace_s: f64,
+    /// Seconds by which what is seen of machines is older than the plan.
+    pub staleness_s: f64,
+    /// Seconds from a proposal to its verdict.
+    pub commit_s: f64,
+    /// Transactions of a scheduler in flight at most.
+    pub in_flight: usize,
+    /// Tasks of a transaction at most.
+    pub tasks_per_txn: usize,
+    /// Whether both shrink when many placements are lost.
+    pub adaptive: bool,
+    /// `after` or `back-off`.
+    pub retry: String,
+    /// Seconds until a job with tasks left is queued again (`after`).
+    pub retry_s: f64,
+    /// Decisions after which a job is given up.
+    pub attempts_max: u32,
+    /// Lost transactions in a row after which a job claims machines before its decision; 0 is never.
+    pub escalate_after: u32,
+    /// Into how many parts machines are divided (`parsync-…`); 0 is as many as there are schedulers.
+    pub parts: u32,
+    /// Seconds until each part was seen once (`parsync-…`).
+    pub gap_s: f64,
+    /// The part of the machines that service schedulers have (`partitions`).
+    pub service_part: f64,
+    /// Seconds between two rounds of offers (`mesos`).
+    pub offers_s: f64,
+    /// What the workload's files hold: results of another workload aren't taken for this one's.
+    #[serde(skip_deserializing)]
+    pub(super) digest: String,
+    /// The workload, once it was found.
+    #[serde(skip)]
+    pub(super) found: Option<Found>,
 }
 
 impl Default for Point {
     fn default() -> Point {
+        let word = str::to_owned;
         Point {
-            engine: "first-fit".to_owned(),
-            architecture: "omega".to_owned(),
-            detection: "fit".to_owned(),
-            atomicity: "incremental".to_owned(),
+            engine: word("first-fit"),
+            architecture: word("omega"),
+            detection: word("fit"),
+            atomicity: word("incremental"),
             machines: 10_000,
             prefill: 0.6,
             batch_schedulers: 1,
@@ -77,69 +138,56 @@ impl Default for Point {
             fallbacks: 0,
             percent: 100,
             promise_percent: 150,
+            workload: String::new(),
+            rates: BTreeMap::new(),
+            fill: 0.0,
+            mtbf_s: 0.0,
+            mttr_s: 3_600.0,
+            detections: BTreeMap::new(),
+            atomicities: BTreeMap::new(),
+            policy: word("batch"),
+            sample: schedulers::bounds::SAMPLE,
+            score: word("pack"),
+            preempt: false,
+            grace_s: 1.0,
+            staleness_s: 0.0,
+            commit_s: 0.0,
+            in_flight: 1,
+            tasks_per_txn: cell_state::bounds::TXN_OPS_MAX,
+            adaptive: false,
+            retry: word("after"),
+            retry_s: 1.0,
+            attempts_max: 1_000,
+            escalate_after: 0,
+            parts: 0,
+            gap_s: 1.0,
+            service_part: 0.5,
+            offers_s: 1.0,
+            digest: String::new(),
+            found: None,
         }
     }
 }
 
-/// What is measured of each class of jobs. Definitions: docs/contention-study.md.
-#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
-pub struct Metrics {
-    /// The part of the time schedulers spent deciding.
-    pub busy: f64,
-    /// Of this, the part that led to placements.
-    pub useful: f64,
-    /// Of this, the part lost to conflicts.
-    pub wasted: f64,
-    /// Transactions with a conflict per transaction without.
-    pub conflict_fraction: f64,
-    /// Transactions with a conflict per transaction.
-    pub conflicts_per_attempt: f64,
-    /// Seconds queued before the first decision, on average.
-    pub wait_s: f64,
-    /// 90 percent wait no longer.
-    pub wait_s_p90: f64,
-    /// Jobs that arrived.
-    pub jobs: u64,
-    /// The part of them placed in full by the end.
-    pub placed_jobs: f64,
-    /// Transactions without a conflict.
-    pub won: u64,
-    /// Transactions with one.
-    pub conflicted: u64,
-    /// Claims lost to conflicts.
-    pub lost: u64,
-    /// Jobs given up.
-    pub given_up: u64,
-}
+const DETECTIONS: [&str; 2] = ["fit", "version"];
+const ATOMICITIES: [&str; 3] = ["incremental", "all-or-nothing", "gang"];
+const PARSYNC: [&str; 3] = ["parsync-latency", "parsync-quality", "parsync-adaptive"];
 
-impl Metrics {
-    /// The names of what can be plotted.
-    pub const NAMES: [&'static str; 8] = [
-        "busy",
-        "useful",
-        "wasted",
-        "conflict_fraction",
-        "conflicts_per_attempt",
-        "wait_s",
-        "wait_s_p90",
-        "placed_jobs",
-    ];
+/// Settings that mean something only where a condition holds, with the condition in words.
+type Only = (&'static str, &'static [&'static str]);
 
-    /// One of them by its name.
-    pub fn get(&self, name: &str) -> Option<f64> {
-        let all = [
-            self.busy,
-            self.useful,
-            self.wasted,
-            self.conflict_fraction,
-            self.conflicts_per_attempt,
-            self.wait_s,
-            self.wait_s_p90,
-            self.placed_jobs,
-        ];
-        Some(*all.iter().zip(Metrics::NAMES).find(|(_, n)| *n == name)?.0)
-    }
-}
+const ONLY_FIRST_FIT: Only =
+    ("engine = \"first-fit\"", &["machines", "prefill", "batch_duration_s", "defects"]);
+
+#[rustfmt::skip]
+const ONLY_CELL: Only = ("engine = \"cell\"", &[
+    "fallbacks", "percent", "promise_percent", "workload", "policy", "sample", "score", "preempt", "grace_s",
+    "staleness_s", "commit_s", "in_flight", "tasks_per_txn", "adaptive", "retry", "retry_s", "attempts_max",
+    "escalate_after", "parts", "gap_s", "service_part", "offers_s",
+]);
+
+const ONLY_WORKLOAD: Only =
+    ("a workload", &["rates", "fill", "mtbf_s", "mttr_s", "detections", "atomicities"]);
 
 fn one_of(field: &str, value: &str, words: &[&str]) -> Result<(), String> {
     if words.contains(&value) {
@@ -148,183 +196,159 @@ fn one_of(field: &str, value: &str, words: &[&str]) -> Result<(), String> {
     Err(format!("{field}: {value:?} is none of {}", words.join(", ")))
 }
 
+fn between(field: &str, value: f64, min: f64, max: f64) -> Result<(), String> {
+    if (min..=max).contains(&value) {
+        return Ok(());
+    }
+    Err(format!("{field}: {value} is not between {min} and {max}"))
+}
+
 impl Point {
+    /// Settings that are whole numbers.
+    pub(super) const WHOLE: [&'static str; 12] = [
+        "machines",
+        "batch_schedulers",
+        "service_schedulers",
+        "fallbacks",
+        "percent",
+        "promise_percent",
+        "sample",
+        "in_flight",
+        "tasks_per_txn",
+        "attempts_max",
+        "escalate_after",
+        "parts",
+    ];
+
     /// Checks that it can be run.
     ///
     /// # Errors
     /// The first setting that makes no sense, by its name.
     pub fn check(&self) -> Result<(), String> {
         one_of("engine", &self.engine, &["first-fit", "cell"])?;
-        let architectures: &[&str] = match self.engine.as_str() {
-            "cell" => &["omega", "mono-single"],
-            _ => &["mono-single", "mono-multi", "omega", "mesos"],
-        };
-        one_of("architecture", &self.architecture, architectures)?;
-        one_of("detection", &self.detection, &["fit", "version"])?;
-        one_of("atomicity", &self.atomicity, &["incremental", "all-or-nothing", "gang"])?;
-        let counts = [
-            ("machines", self.machines, STUDY_MACHINES_MAX),
-            ("batch_schedulers", self.batch_schedulers, STUDY_SCHEDULERS_MAX),
-            ("service_schedulers", self.service_schedulers, STUDY_SCHEDULERS_MAX),
-            ("percent", self.percent, 100),
-        ];
-        for (field, value, max) in counts {
-            if !(1..=max).contains(&value) {
-                return Err(format!("{field}: {value} is not between 1 and {max}"));
-            }
+        let mut architectures = vec!["mono-single", "mono-multi", "omega", "mesos"];
+        if self.engine == "cell" {
+            architectures.push("partitions");
+            architectures.extend(PARSYNC);
         }
+        one_of("architecture", &self.architecture, &architectures)?;
+        one_of("detection", &self.detection, &DETECTIONS)?;
+        one_of("atomicity", &self.atomicity, &ATOMICITIES)?;
+        one_of("policy", &self.policy, &["batch", "choices"])?;
+        one_of("score", &self.score, &["pack", "even"])?;
+        one_of("retry", &self.retry, &["after", "back-off"])?;
+        let detections = self.detections.values().map(|word| ("detections", word, &DETECTIONS[..]));
+        let atomicities = self.atomicities.values().map(|word| ("atomicities", word, &ATOMICITIES[..]));
+        detections.chain(atomicities).try_for_each(|(field, word, words)| one_of(field, word, words))?;
+        self.rates.values().try_for_each(|rate| between("rates", *rate, 0.0, 1e3))?;
+        self.ranges()?;
+        self.go_together()
+    }
+
+    fn ranges(&self) -> Result<(), String> {
+        let schedulers = f64::from(STUDY_SCHEDULERS_MAX);
         let numbers = [
+            ("machines", f64::from(self.machines), 1.0, f64::from(STUDY_MACHINES_MAX)),
+            ("batch_schedulers", f64::from(self.batch_schedulers), 1.0, schedulers),
+            ("service_schedulers", f64::from(self.service_schedulers), 1.0, schedulers),
+            ("percent", f64::from(self.percent), 1.0, 100.0),
+            ("promise_percent", f64::from(self.promise_percent), 1.0, 10_000.0),
+            ("sample", self.sample as f64, 1.0, f64::from(STUDY_MACHINES_MAX)),
+            ("fallbacks", self.fallbacks as f64, 0.0, (cell_state::bounds::PLACE_MACHINES_MAX - 1) as f64),
+            ("in_flight", self.in_flight as f64, 1.0, STUDY_IN_FLIGHT_MAX as f64),
+            ("tasks_per_txn", self.tasks_per_txn as f64, 1.0, cell_state::bounds::TXN_OPS_MAX as f64),
+            ("attempts_max", f64::from(self.attempts_max), 1.0, 1e9),
+            ("parts", f64::from(self.parts), 0.0, f64::from(STUDY_PARTS_MAX)),
             ("prefill", self.prefill, 0.0, 1.0),
+            ("fill", self.fill, 0.0, 1.0),
+            ("service_part", self.service_part, 0.01, 0.99),
             ("batch_job_s", self.batch_job_s, 0.0, 1e6),
             ("batch_task_s", self.batch_task_s, 0.0, 1e6),
             ("service_job_s", self.service_job_s, 0.0, 1e6),
             ("service_task_s", self.service_task_s, 0.0, 1e6),
+            ("staleness_s", self.staleness_s, 0.0, 1e6),
+            ("commit_s", self.commit_s, 0.0, 1e6),
+            ("grace_s", self.grace_s, 0.0, 1e6),
+            ("retry_s", self.retry_s, 1e-6, 1e6),
+            ("gap_s", self.gap_s, 1e-3, 1e6),
+            ("offers_s", self.offers_s, 1e-3, 1e6),
+            ("mtbf_s", self.mtbf_s, 0.0, 1e12),
+            ("mttr_s", self.mttr_s, 1e-3, 1e12),
             ("batch_rate", self.batch_rate, 1e-3, 1e3),
             ("service_rate", self.service_rate, 1e-3, 1e3),
             ("batch_duration_s", self.batch_duration_s, 1e-3, 1e9),
             ("hours", self.hours, 1e-3, STUDY_HOURS_MAX),
         ];
-        for (field, value, min, max) in numbers {
-            if !(min..=max).contains(&value) {
-                return Err(format!("{field}: {value} is not between {min} and {max}"));
+        numbers.into_iter().try_for_each(|(field, value, min, max)| between(field, value, min, max))
+    }
+
+    /// Refuses settings that would mean nothing beside the others.
+    fn go_together(&self) -> Result<(), String> {
+        let is_cell = self.engine == "cell";
+        let omega = self.architecture == "omega";
+        let by_parts = PARSYNC.contains(&self.architecture.as_str());
+        let races = omega || by_parts || self.architecture == "partitions";
+        let rules: [(bool, Only); 9] = [
+            (!is_cell, ONLY_FIRST_FIT),
+            (is_cell, ONLY_CELL),
+            (is_cell && !self.workload.is_empty(), ONLY_WORKLOAD),
+            (omega, ("architecture = \"omega\"", &["staleness_s"])),
+            (by_parts, ("architecture = \"parsync-…\"", &["parts", "gap_s"])),
+            (self.architecture == "partitions", ("architecture = \"partitions\"", &["service_part"])),
+            (self.architecture == "mesos", ("architecture = \"mesos\"", &["offers_s"])),
+            (races, ("schedulers that race (omega, partitions, parsync-…)", &["escalate_after"])),
+            (
+                self.policy == "batch" && self.architecture != "mesos",
+                ("policy = \"batch\" and another architecture than mesos", &["fallbacks", "preempt"]),
+            ),
+        ];
+        let (mine, usual) = (self.values(), Point::default().values());
+        for (holds, (condition, fields)) in rules {
+            if holds {
+                continue;
+            }
+            if let Some(field) = fields.iter().find(|field| mine.get(**field) != usual.get(**field)) {
+                return Err(format!("{field}: it means something only with {condition}; leave it out"));
             }
         }
+        if !self.workload.is_empty() && self.percent != 100 {
+            return Err("percent: it is of the synthetic cell C, not of a workload; leave it out".to_owned());
+        }
+        Ok(())
+    }
+
+    fn values(&self) -> serde_json::Map<String, serde_json::Value> {
+        match serde_json::to_value(self) {
+            Ok(serde_json::Value::Object(values)) => values,
+            _ => unreachable!("settings are plain"),
+        }
+    }
+
+    /// The classes it names.
+    pub(super) fn labels(&self) -> impl Iterator<Item = &String> {
+        self.rates.keys().chain(self.detections.keys()).chain(self.atomicities.keys())
+    }
+
+    /// Finds the workload it names, which is relative to this directory.
+    ///
+    /// # Errors
+    /// There is none, or it is wrong.
+    pub(super) fn find(&mut self, dir: &Path) -> Result<(), String> {
+        if self.workload.is_empty() || self.found.is_some() {
+            return Ok(());
+        }
+        let told = |problem: String| format!("workload: {problem}");
+        let found = Found::read(&dir.join(&self.workload)).map_err(told)?;
+        cell::changed(self, &found, 0).map_err(told)?;
+        (self.digest, self.found) = (found.digest.clone(), Some(found));
         Ok(())
     }
 
     /// Runs it: the metrics of batch jobs and of service jobs.
     pub fn run(&self, seed: u64) -> [Metrics; 2] {
         match self.engine.as_str() {
-            "cell" => self.run_cell(seed),
-            _ => self.run_first_fit(seed),
+            "cell" => cell::run(self, seed),
+            _ => first_fit::run(self, seed),
         }
-    }
-
-    fn run_first_fit(&self, seed: u64) -> [Metrics; 2] {
-        let run_time_s = self.hours * 3_600.0;
-        let scaled = |of: Averages, rate| Averages { inter_arrival_s: of.inter_arrival_s / rate, ..of };
-        let batch =
-            Averages { duration_s: self.batch_duration_s, ..scaled(Averages::BATCH, self.batch_rate) };
-        let service = scaled(Averages::SERVICE, self.service_rate);
-        let streams = omega2013::drawn_as(seed, run_time_s, batch, service);
-        let figures = omega2013::run(&self.first_fit(run_time_s, seed), &streams);
-        Class::ALL.map(|class| {
-            let jobs = figures.workloads.iter().find(|(of, _)| *of == class).map(|(_, w)| *w);
-            let jobs = jobs.expect("every run has figures of both classes");
-            let kind = if class == Class::Batch { "Batch" } else { "Other" };
-            let found = figures.schedulers.iter().find(|(name, _)| *name == kind);
-            // A monolithic scheduler has only the one kind, and its busyness is that of both classes.
-            let of = found.or(figures.schedulers.first()).expect("every run has schedulers").1;
-            Metrics {
-                busy: of.useful + of.wasted,
-                useful: of.useful,
-                wasted: of.wasted,
-                conflict_fraction: of.conflicts_per_success(),
-                conflicts_per_attempt: of.conflicts_per_attempt(),
-                wait_s: jobs.wait_first_s[0],
-                wait_s_p90: jobs.wait_first_s[2],
-                jobs: jobs.jobs,
-                placed_jobs: bench::figures::fraction(jobs.full, jobs.jobs),
-                won: of.won,
-                conflicted: of.lost,
-                lost: of.tasks_lost,
-                given_up: of.given_up,
-            }
-        })
-    }
-
-    fn first_fit(&self, run_time_s: f64, seed: u64) -> omega2013::Settings {
-        use omega2013::{Architecture, Detection, Transaction};
-        let mut defects = if self.defects { Defects::ALL } else { Defects::NONE };
-        // A gang is all of a job; all-or-nothing, in this simulator as in the paper's, all that found machines.
-        defects.parts_pass_as_whole |= self.atomicity == "all-or-nothing";
-        omega2013::Settings {
-            architecture: match self.architecture.as_str() {
-                "mono-single" => Architecture::MonoSingle,
-                "mono-multi" => Architecture::MonoMulti,
-                "mesos" => Architecture::Mesos,
-                _ => Architecture::Omega,
-            },
-            detection: match self.detection.as_str() {
-                "version" => Detection::SequenceNumbers,
-                _ => Detection::ResourceFit,
-            },
-            transaction: match self.atomicity.as_str() {
-                "incremental" => Transaction::Incremental,
-                _ => Transaction::AllOrNothing,
-            },
-            machines: Machines { count: self.machines, cpus: 4.0, memory: 16.0 },
-            // Tasks of a core and 4 GB: four of them fill a machine.
-            prefill: Prefill {
-                jobs: (f64::from(self.machines) * 4.0 * self.prefill / 50.0).round() as u32,
-                tasks: 50,
-                cpus: 1.0,
-                memory: 4.0,
-            },
-            batch_schedulers: self.batch_schedulers,
-            service_schedulers: self.service_schedulers,
-            batch_think: Think { per_job_s: self.batch_job_s, per_task_s: self.batch_task_s },
-            service_think: Think { per_job_s: self.service_job_s, per_task_s: self.service_task_s },
-            offers: Offers::PAPER,
-            run_time_s,
-            seed: seed as i64,
-            defects,
-        }
-    }
-
-    fn run_cell(&self, seed: u64) -> [Metrics; 2] {
-        let division = Division::new("service", "batch", self.batch_schedulers as usize);
-        let mut workload = synthetic::workload(seed, division).reduced(self.percent);
-        for arrival in &mut workload.arrivals {
-            arrival.at_us = (arrival.at_us as f64 / self.batch_rate) as u64;
-        }
-        let us = |seconds: f64| (seconds * 1e6).round() as u64;
-        let way = |job_s, task_s| Way {
-            think_job_us: us(job_s),
-            think_task_us: us(task_s),
-            detection: if self.detection == "version" { Detection::Version } else { Detection::Fit },
-            atomicity: match self.atomicity.as_str() {
-                "incremental" => Atomicity::Incremental,
-                _ => Atomicity::AllOrNothing,
-            },
-            gang: self.atomicity == "gang",
-            fallbacks: self.fallbacks,
-            ..Way::default()
-        };
-        let settings = virtual_cell::Settings {
-            architecture: match self.architecture.as_str() {
-                "mono-single" => virtual_cell::Architecture::Monolithic,
-                _ => virtual_cell::Architecture::Shared,
-            },
-            batch: way(self.batch_job_s, self.batch_task_s),
-            service: way(self.service_job_s, self.service_task_s),
-            promise_percent: self.promise_percent,
-            run_us: us(self.hours * 3_600.0),
-            seed,
-            ..virtual_cell::Settings::default()
-        };
-        let counts = virtual_cell::run(&settings, &workload);
-        [&counts.batch, &counts.service].map(|of| of_class(of, settings.run_us))
-    }
-}
-
-fn of_class(of: &ClassCounts, run_us: u64) -> Metrics {
-    let [wait_s, _, wait_s_p90, _] = of.wait_s();
-    let busy = of.busyness(run_us);
-    let useful = of.busyness_without_conflicts(run_us);
-    Metrics {
-        busy,
-        useful,
-        wasted: busy - useful,
-        conflict_fraction: of.conflict_fraction(),
-        conflicts_per_attempt: bench::figures::fraction(of.conflicted, of.won + of.conflicted),
-        wait_s,
-        wait_s_p90,
-        jobs: of.jobs,
-        placed_jobs: bench::figures::fraction(of.full, of.jobs),
-        won: of.won,
-        conflicted: of.conflicted,
-        lost: of.lost,
-        given_up: of.given_up,
     }
 }

@@ -5,7 +5,8 @@ use std::path::Path;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::file::{Study, StudyError};
-use super::point::{Metrics, Point};
+use super::metrics::Metrics;
+use super::point::Point;
 use super::sweep::spread;
 use crate::bounds::STUDY_RESULTS_BYTES_MAX;
 
@@ -34,7 +35,7 @@ pub struct Row {
 }
 
 /// The results of a new version of the simulators are not those of an old one. Goes up when any result changes.
-const RESULTS_VERSION: u32 = 1;
+const RESULTS_VERSION: u32 = 2;
 
 /// The hash of what decides a run's results.
 pub(super) fn config(point: &Point, seed: u64) -> String {
@@ -61,7 +62,7 @@ impl Results {
         let mut head = vec!["config".to_owned(), "series".to_owned()];
         head.extend(study.axis.iter().map(|axis| axis.field.clone()));
         head.extend(["seed", "class"].map(str::to_owned));
-        head.extend(COLUMNS.map(str::to_owned));
+        head.extend(Metrics::NAMES.iter().map(|name| (*name).to_owned()));
         writer.write_record(&head).expect("a row fits memory");
         for row in &self.rows {
             let at: Vec<String> = row.at.iter().map(f64::to_string).collect();
@@ -94,30 +95,13 @@ impl Results {
     }
 }
 
-/// The columns of the metrics.
-const COLUMNS: [&str; 13] = [
-    "busy",
-    "useful",
-    "wasted",
-    "conflict_fraction",
-    "conflicts_per_attempt",
-    "wait_s",
-    "wait_s_p90",
-    "jobs",
-    "placed_jobs",
-    "won",
-    "conflicted",
-    "lost",
-    "given_up",
-];
-
 fn row(record: &csv::StringRecord, axes: usize) -> Option<Row> {
-    if record.len() != 4 + axes + COLUMNS.len() {
+    if record.len() != 4 + axes + Metrics::NAMES.len() {
         return None;
     }
     let at = (2..2 + axes).map(|i| record[i].parse().ok()).collect::<Option<Vec<f64>>>()?;
     let rest: csv::StringRecord = record.iter().skip(4 + axes).collect();
-    let head: csv::StringRecord = COLUMNS.iter().copied().collect();
+    let head: csv::StringRecord = Metrics::NAMES.iter().copied().collect();
     Some(Row {
         config: record[0].to_owned(),
         series: record[1].to_owned(),

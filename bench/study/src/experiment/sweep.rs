@@ -4,7 +4,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::file::{Case, Study, StudyError};
-use super::point::Metrics;
+use super::metrics::Metrics;
 use super::results::{Results, Row, config};
 
 /// Runs what `known` doesn't have yet, on so many threads; tells how many are done of how many.

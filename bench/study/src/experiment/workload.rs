@@ -1,0 +1,118 @@
+//! The workload that a point names: read once, however many points and seeds run it.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bench::scenario::Scenario;
+use xxhash_rust::xxh3::Xxh3;
+
+use crate::traces::{Format, Given};
+
+/// A workload that was found where a point says it is.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Found {
+    path: PathBuf,
+    format: Format,
+    /// What the same in another place, or on another machine, has too.
+    pub(super) digest: String,
+    /// As it was read; `None` for a model, which is drawn anew for each seed.
+    scenario: Option<Arc<Scenario>>,
+}
+
+/// Workloads that were read, by path and digest: the last few, for a study runs each of them many times.
+static READ: Mutex<BTreeMap<(PathBuf, String), Arc<Scenario>>> = Mutex::new(BTreeMap::new());
+
+/// Workloads kept in memory.
+const KEPT: usize = 4;
+
+impl Found {
+    /// Finds and reads a workload.
+    ///
+    /// # Errors
+    /// There is none, or it is wrong: what, and where.
+    pub(super) fn read(path: &Path) -> Result<Found, String> {
+        let format = format(path)?;
+        let digest = digest(path)?;
+        let scenario = if format == Format::Model {
+            read(path, format, 0)?;
+            None
+        } else {
+            let key = (path.to_owned(), digest.clone());
+            let mut known = READ.lock().unwrap_or_else(PoisonError::into_inner);
+            if !known.contains_key(&key) {
+                let scenario = Arc::new(read(path, format, 0)?);
+                while known.len() >= KEPT {
+                    known.pop_first();
+                }
+                known.insert(key.clone(), scenario);
+            }
+            known.get(&key).cloned()
+        };
+        Ok(Found { path: path.to_owned(), format, digest, scenario })
+    }
+
+    /// The workload; a model is drawn with this seed.
+    pub(super) fn scenario(&self, seed: u64) -> Result<Scenario, String> {
+        match &self.scenario {
+            Some(scenario) => Ok((**scenario).clone()),
+            None => read(&self.path, self.format, seed),
+        }
+    }
+}
+
+fn read(path: &Path, format: Format, seed: u64) -> Result<Scenario, String> {
+    let given = Given { seed, ..Given::default() };
+    format.read(&[path.to_owned()], &given).map(|traced| traced.scenario).map_err(|error| error.to_string())
+}
+
+/// What a path holds: tables, Google's trace, a model, or a log of the Parallel Workloads Archive.
+fn format(path: &Path) -> Result<Format, String> {
+    let shown = path.display();
+    if !path.exists() {
+        return Err(format!("there is no {shown}; paths are relative to the study's file"));
+    }
+    let has = |name: &str| path.join(name).exists() || path.join(format!("{name}.gz")).exists();
+    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let name = name.strip_suffix(".gz").unwrap_or(&name);
+    if path.is_dir() && has("jobs.csv") {
+        Ok(Format::Generic)
+    } else if path.is_dir() && (has("machines_t0.csv") || has("task_events")) {
+        Ok(Format::Google2011)
+    } else if name.ends_with(".toml") {
+        Ok(Format::Model)
+    } else if name.ends_with(".swf") {
+        Ok(Format::Swf)
+    } else {
+        Err(format!(
+            "{shown} is neither a directory of tables, nor Google's trace of 2011, a model (.toml) or a log (.swf); \
+             `ohm study convert` makes tables of other traces"
+        ))
+    }
+}
+
+/// A hash of all that a workload's files hold, by their names.
+fn digest(path: &Path) -> Result<String, String> {
+    let told = |error: std::io::Error| format!("can't read {}: {error}", path.display());
+    let mut files = vec![path.to_owned()];
+    if path.is_dir() {
+        let entries = std::fs::read_dir(path).map_err(told)?;
+        let found: Result<Vec<PathBuf>, std::io::Error> = entries.map(|e| e.map(|e| e.path())).collect();
+        files = found.map_err(told)?;
+        files.retain(|file| file.is_file());
+        files.sort();
+    }
+    let mut hash = Xxh3::new();
+    for file in files {
+        hash.update(file.file_name().unwrap_or_default().as_encoded_bytes());
+        let mut open = std::fs::File::open(&file).map_err(told)?;
+        let mut buffer = vec![0; 1 << 16];
+        loop {
+            match std::io::Read::read(&mut open, &mut buffer).map_err(told)? {
+                0 => break,
+                read => hash.update(&buffer[..read]),
+            }
+        }
+    }
+    Ok(format!("{:016x}", hash.digest()))
+}
