@@ -26,6 +26,7 @@ mod past;
 mod plan;
 mod run;
 mod scheduler;
+mod setup;
 mod think;
 mod verdict;
 mod views;

@@ -5,6 +5,7 @@
 //! it stays valid while the cell underneath moves on.
 
 mod few;
+mod seen;
 
 use std::sync::Arc;
 
@@ -132,22 +133,6 @@ impl Overlay {
         self.check(cell, task, target, None, preempt).map(|accepted| accepted.grant)
     }
 
-    /// The same for a machine as a planner sees it, which may be older than the cell, and without what is withheld of
-    /// it. Only whoever plans for others to judge may ask this.
-    ///
-    /// # Errors
-    /// What stands in the way, as far as can be seen.
-    pub fn fits_as_seen(
-        &self,
-        cell: &Cell,
-        task: TaskId,
-        seen: &Machine,
-        withheld: Option<&Resources>,
-        preempt: &[TaskId],
-    ) -> Result<Grant, ConflictKind> {
-        self.check(cell, task, Ok(seen), withheld, preempt).map(|accepted| accepted.grant)
-    }
-
     /// Plans a placement.
     ///
     /// # Errors
@@ -162,22 +147,6 @@ impl Overlay {
         let target = cell.machine(machine).ok_or(ConflictKind::NoMachine);
         let accepted = self.check(cell, task, target, None, preempt)?;
         Ok(self.record(cell, task, machine, preempt, accepted))
-    }
-
-    /// Plans a placement on a machine as a planner sees it, see [`Overlay::fits_as_seen`].
-    ///
-    /// # Errors
-    /// As [`Overlay::fits_as_seen`]; then nothing is planned.
-    pub fn place_as_seen(
-        &mut self,
-        cell: &Cell,
-        task: TaskId,
-        seen: &Machine,
-        withheld: Option<&Resources>,
-        preempt: &[TaskId],
-    ) -> Result<Grant, ConflictKind> {
-        let accepted = self.check(cell, task, Ok(seen), withheld, preempt)?;
-        Ok(self.record(cell, task, seen.id, preempt, accepted))
     }
 
     #[inline]

@@ -213,9 +213,7 @@ impl ClassCounts {
             Daily::Busy => self.part(useful + wasted, DAY_US),
             Daily::Useful => self.part(useful, DAY_US),
             Daily::Wasted => self.part(wasted, DAY_US),
-            Daily::ConflictFraction => {
-                figures::fraction(to.conflicted - from.conflicted, to.won - from.won)
-            }
+            Daily::ConflictFraction => figures::fraction(to.conflicted - from.conflicted, to.won - from.won),
             Daily::WaitS => figures::fraction(to.waits_us - from.waits_us, to.waits - from.waits) / 1e6,
         }
     }

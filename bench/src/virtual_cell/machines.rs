@@ -21,7 +21,9 @@ impl Run<'_> {
         for of_machine in endings.chunk_by(|a, b| a.machine == b.machine) {
             let id = of_machine[0].machine;
             let still = |ending: &&Ending| {
-                self.cell.task(ending.task).is_some_and(|task| task.epoch == ending.epoch && task.state.is_live())
+                self.cell
+                    .task(ending.task)
+                    .is_some_and(|task| task.epoch == ending.epoch && task.state.is_live())
             };
             let ended: Vec<&Ending> = of_machine.iter().filter(still).collect();
             let Some(machine) = self.cell.machine(id).filter(|_| !ended.is_empty()) else { continue };

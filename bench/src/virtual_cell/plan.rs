@@ -41,7 +41,8 @@ impl Run<'_> {
         let exclusions = self.waiting.get(&job).map_or(&exclude::NONE, |waiting| &waiting.exclusions);
         let terms = Terms { atomicity: way.atomicity, detection: way.detection };
         let plan = Plan::new(&self.cell, job, self.now, &mut scheduler.overlay, &mut scheduler.rng)?;
-        let mut plan = plan.on_terms(terms).excluding(exclusions).with_columns(columns).with_in_flight(&crowded);
+        let mut plan =
+            plan.on_terms(terms).excluding(exclusions).with_columns(columns).with_in_flight(&crowded);
         if let Some(eyes) = &eyes {
             plan = plan.as_seen(eyes);
         } else if let Some(offered) = &offered {
@@ -76,11 +77,8 @@ impl Run<'_> {
         apart.extend(txn.iter().flat_map(machines));
         let (columns, _) = self.views.of(scheduler.view);
         apart.iter().for_each(|machine| columns.touch(*machine));
-        let txn = if way.gang && self.offers.is_some() {
-            self.complete(number, job, txn, whole)?
-        } else {
-            txn?
-        };
+        let txn =
+            if way.gang && self.offers.is_some() { self.complete(number, job, txn, whole)? } else { txn? };
         self.schedulers[number].number += 1;
         Some(Planned { txn, seen_at })
     }
@@ -160,7 +158,10 @@ impl Run<'_> {
     }
 }
 
-#[expect(clippy::too_many_arguments, reason = "it is the middle of one function, for the sake of its borrows")]
+#[expect(
+    clippy::too_many_arguments,
+    reason = "it is the middle of one function, for the sake of its borrows"
+)]
 fn plan_all(
     cell: &cell_state::Cell,
     scheduler: &mut Scheduler,

@@ -1,22 +1,15 @@
 //! A run: the state of it, how it begins, and the loop of its events.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
 use cell_state::admit::{Answer, Command, admit};
 use cell_state::audit::audit;
 use cell_state::commit::Judge;
 use cell_state::event::{CellConfig, Event};
-use cell_state::machine::MachineState;
-use cell_state::overlay::Overlay;
 use cell_state::resources::Overcommit;
 use cell_state::{Cell, Dimension, JobId, MachineId, Resources, Time};
-use rand::SeedableRng;
-use rand::seq::SliceRandom;
 use schedulers::batch::{Batch, BatchOptions};
 use schedulers::choices::Choices;
-use schedulers::pace::Pace;
-use schedulers::plan::Rng;
-use schedulers::sight::Within;
 use schedulers::{Policy, rendezvous};
 
 use super::agenda::{Agenda, Due};
@@ -27,7 +20,7 @@ use super::scheduler::{Scheduler, Waiting};
 use super::views::Views;
 use super::{Architecture, Class, Placing, Settings, Way};
 use crate::figures::fraction;
-use crate::scenario::Change;
+use crate::scenario::MachineChange;
 
 /// When arrivals begin: time 0 is the cell's own beginning.
 pub(super) const START: Time = Time(1_000_000);
@@ -81,7 +74,7 @@ pub(super) struct Info {
 struct Coming<'a> {
     arrivals: Box<dyn Iterator<Item = Submission> + 'a>,
     next: Option<Submission>,
-    changes: std::slice::Iter<'a, crate::scenario::MachineChange>,
+    changes: std::slice::Iter<'a, MachineChange>,
     /// The number of each machine in the cell.
     order: Vec<MachineId>,
 }
@@ -94,7 +87,7 @@ pub(super) struct Run<'a> {
     pub(super) agenda: Agenda,
     pub(super) schedulers: Vec<Scheduler>,
     /// The first scheduler of each class, and how many there are.
-    groups: [(usize, usize); 2],
+    pub(super) groups: [(usize, usize); 2],
     /// By number of the job.
     jobs: Vec<Info>,
     ways: Vec<Way>,
@@ -144,118 +137,12 @@ impl<'a> Run<'a> {
         matches!(self.settings.architecture, Architecture::MonoSingle | Architecture::MonoMulti)
     }
 
-    /// Opens the sessions of a class of schedulers: processes of one name.
-    fn open(&mut self, class: Class, count: u32, policies: &mut Policies<'_>) {
-        let first = self.schedulers.len();
-        self.groups[class as usize] = (first, count as usize);
-        let counts = self.class_counts(class);
-        (counts.schedulers, counts.by_scheduler) = (u64::from(count), vec![[0; 2]; count as usize]);
-        let settings = self.settings;
-        for place in 0..count as usize {
-            let number = self.schedulers.len() as u64;
-            let command = Command::OpenSession { scheduler: self.name(class), instance: number };
-            let Answer::Session { session, .. } = self.command(command) else {
-                unreachable!("opening a session is answered with its number")
-            };
-            self.schedulers.push(Scheduler {
-                class,
-                place,
-                session,
-                number: 0,
-                rng: Rng::seed_from_u64(settings.seed.wrapping_mul(1_000_003).wrapping_add(number)),
-                policy: policies(class, place),
-                queue: VecDeque::new(),
-                thinking: None,
-                flights: VecDeque::new(),
-                pace: Pace::new(settings.in_flight, settings.tasks_per_txn, settings.adaptive),
-                overlay: Overlay::new(),
-                unseen: VecDeque::new(),
-                view: None,
-                within: None,
-                hurried: false,
-            });
-        }
-    }
-
     /// The name that schedulers of a class share.
-    fn name(&self, class: Class) -> String {
+    pub(super) fn name(&self, class: Class) -> String {
         match class {
             _ if self.is_monolithic() => "all".to_owned(),
             Class::Batch => "batch".to_owned(),
             Class::Service => "service".to_owned(),
-        }
-    }
-
-    /// Registers the machines; returns the number of each.
-    fn register(
-        &mut self,
-        machines: &[cell_state::machine::MachineSpec],
-        changes: &[crate::scenario::MachineChange],
-    ) -> Vec<MachineId> {
-        let mut order: Vec<usize> = (0..machines.len()).collect();
-        // Where machines are divided each part gets its share of every kind.
-        match self.settings.architecture {
-            Architecture::Partitions { .. } | Architecture::PartitionedSync { .. } => {
-                order.shuffle(&mut Rng::seed_from_u64(self.settings.seed ^ 0x7061_7274));
-            }
-            Architecture::Shared
-            | Architecture::MonoSingle
-            | Architecture::MonoMulti
-            | Architecture::Offers { .. } => {}
-        }
-        let mut numbers = vec![MachineId(0); machines.len()];
-        for (number, at) in (0..).zip(&order) {
-            numbers[*at] = MachineId(number);
-            self.command(Command::RegisterMachine { spec: machines[*at].clone(), incarnation: 1 });
-        }
-        let mut first: BTreeMap<u32, Change> = BTreeMap::new();
-        for change in changes {
-            first.entry(change.machine).or_insert(change.change);
-        }
-        for (machine, _) in first.iter().filter(|(_, change)| **change == Change::Up) {
-            let machine = numbers[*machine as usize];
-            self.apply(&Event::MachineStateSet { machine, state: MachineState::Down, time: START });
-        }
-        numbers
-    }
-
-    /// Says who may use which machines.
-    fn share_out(&mut self, order: &[MachineId]) {
-        let machines = order.len();
-        match self.settings.architecture {
-            Architecture::Partitions { service_percent } => {
-                let service = machines * usize::from(service_percent.min(100)) / 100;
-                for scheduler in &mut self.schedulers {
-                    let (first, all, of) = match scheduler.class {
-                        Class::Service => (0, service, self.settings.service_schedulers),
-                        Class::Batch => (service, machines - service, self.settings.batch_schedulers),
-                    };
-                    let of = of.max(1) as usize;
-                    let at = |place: usize| first + all * place / of;
-                    let range = at(scheduler.place)..at(scheduler.place + 1);
-                    scheduler.within = Some(Within::range(range, machines));
-                }
-            }
-            Architecture::Offers { every_us } => {
-                let capacity = self.capacity();
-                self.offers = Some(Offers::new(self.schedulers.len(), capacity, every_us.max(1)));
-            }
-            Architecture::Shared
-            | Architecture::MonoSingle
-            | Architecture::MonoMulti
-            | Architecture::PartitionedSync { .. } => {}
-        }
-    }
-
-    fn begin_views(&mut self) {
-        let (now, lag_us) = (self.now, self.settings.staleness_us);
-        if let Architecture::PartitionedSync { parts, gap_us, .. } = self.settings.architecture {
-            let schedulers = self.schedulers.len();
-            self.views.by_parts(&self.cell, now, parts, gap_us, schedulers);
-            self.schedulers.iter_mut().enumerate().for_each(|(view, s)| s.view = Some(view));
-        } else if lag_us > 0 {
-            self.views.lag(&self.cell, now, lag_us);
-            self.schedulers.iter_mut().for_each(|scheduler| scheduler.view = Some(0));
         }
     }
 

@@ -96,7 +96,8 @@ impl Run<'_> {
             if let (Some(offers), Some(demand)) = (&mut self.offers, job.current().demands.get(group)) {
                 offers.placed(who, *machine, &demand.resources);
             }
-            let Some(What::Simulated { run_for_us: Some(us), .. }) = job.spec().groups.get(group).map(|g| &g.run)
+            let Some(What::Simulated { run_for_us: Some(us), .. }) =
+                job.spec().groups.get(group).map(|g| &g.run)
             else {
                 continue;
             };

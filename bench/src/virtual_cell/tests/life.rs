@@ -107,7 +107,7 @@ fn constraints_hold_and_gangs_of_a_scenario_are_gangs() {
 }
 
 #[test]
-fn jobs_that_are_over_are_forgotten() {
+fn many_short_jobs_leave_nothing_behind() {
     let jobs = (0..600).map(|n| scenario_job(&format!("j{n}"), Some(n / 20), "batch", tasks(1, Some(1))));
     let quick = Way { think_job_us: 1_000, ..second() };
     let counts = run_scenario(&settings(quick), &scenario(machines(50, 2), jobs.collect()));

@@ -1,9 +1,7 @@
 //! A point on the production code in virtual time.
 
 use bench::scenario::Scenario;
-use bench::virtual_cell::{
-    self, Architecture, LabelWay, Load, Placing, Prefer, Retry, Settings, Way,
-};
+use bench::virtual_cell::{self, Architecture, LabelWay, Load, Placing, Prefer, Retry, Settings, Way};
 use bench::{Division, priority, synthetic, transform};
 use cell_state::job::Band;
 use cell_state::transaction::{Atomicity, Detection};
@@ -15,9 +13,12 @@ use super::workload::Found;
 
 /// Runs a point: the metrics of batch jobs and of service jobs.
 ///
+/// # Errors
+/// The workload can't be changed as the point says.
+///
 /// # Panics
 /// When the cell is not sound afterwards: results of a broken cell are none.
-pub(super) fn run(point: &Point, seed: u64) -> [Metrics; 2] {
+pub(super) fn run(point: &Point, seed: u64) -> Result<[Metrics; 2], String> {
     let settings = settings(point, seed);
     let counts = match &point.found {
         None => {
@@ -29,39 +30,32 @@ pub(super) fn run(point: &Point, seed: u64) -> [Metrics; 2] {
             virtual_cell::run(&settings, Load::of_workload(&workload))
         }
         Some(found) => {
-            let scenario = changed(point, found, seed).unwrap_or_default();
+            let scenario = changed(point, found, seed)?;
             virtual_cell::run(&settings, Load::of_scenario(&scenario))
         }
     };
     assert_eq!(counts.violations, 0, "the audit of a simulated cell finds nothing");
-    [&counts.batch, &counts.service].map(|of| Metrics::of_class(of, settings.run_us))
+    Ok([&counts.batch, &counts.service].map(|of| Metrics::of_class(of, settings.run_us)))
 }
 
 /// The workload of a point with all that the point changes of it.
-pub(super) fn changed(point: &Point, found: &Found, seed: u64) -> Result<Scenario, String> {
+fn changed(point: &Point, found: &Found, seed: u64) -> Result<Scenario, String> {
     let mut scenario = found.scenario(seed)?;
     let told = |error: transform::TransformError| error.to_string();
-    let classes: std::collections::BTreeMap<String, virtual_cell::Class> = scenario
-        .jobs
-        .iter()
-        .map(|job| (job.class.clone(), virtual_cell::Class::of(&job.class, job.priority)))
-        .collect();
-    for (label, class) in &classes {
+    for (label, class) in &found.classes {
         let of_class = match class {
             virtual_cell::Class::Batch => point.batch_rate,
             virtual_cell::Class::Service => point.service_rate,
         };
         let rate = point.rates.get(label).copied().unwrap_or(1.0) * of_class;
-        if rate != 1.0 {
+        // A model may have drawn no job of a rare class.
+        if rate != 1.0 && scenario.jobs.iter().any(|job| job.class == *label) {
             transform::scale_rate(&mut scenario, label, rate, seed).map_err(told)?;
         }
     }
-    if let Some(label) = point.labels().find(|label| !classes.contains_key(*label)) {
-        let known: Vec<&str> = classes.keys().map(String::as_str).collect();
-        return Err(format!("there is no class {label:?}; the workload has {}", known.join(", ")));
-    }
     if point.fill > 0.0 {
-        let how = transform::Prefill { target: point.fill, size: None, priority: 150, run_for_us: None, seed };
+        let how =
+            transform::Prefill { target: point.fill, size: None, priority: 150, run_for_us: None, seed };
         transform::prefill(&mut scenario, &how).map_err(told)?;
     }
     if point.mtbf_s > 0.0 {

@@ -1,5 +1,6 @@
 //! Study files: what is varied, what is plotted, and what the paper says about it.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -185,7 +186,7 @@ impl Study {
     /// # Errors
     /// The first setting that no point has, or that makes no sense.
     pub fn cases(&self) -> Result<Vec<Case>, String> {
-        let mut cases = Vec::new();
+        let (mut cases, mut workloads) = (Vec::new(), BTreeMap::new());
         for series in &self.series {
             for at in combinations(&self.axis) {
                 let mut settings = self.base.clone();
@@ -199,7 +200,7 @@ impl Study {
                 let told = |problem: String| format!("series {:?}: {problem}", series.label);
                 point.check().map_err(told)?;
                 self.measured_by(&point).map_err(told)?;
-                point.find(&self.dir).map_err(told)?;
+                point.find(&self.dir, &mut workloads).map_err(told)?;
                 cases.push(Case { series: series.label.clone(), at, point });
             }
         }
@@ -208,8 +209,8 @@ impl Study {
 
     /// Refuses metrics that a point doesn't measure.
     fn measured_by(&self, point: &Point) -> Result<(), String> {
-        let wanted = self.plot.iter().map(|p| &p.metric).chain(self.check.iter().map(|c| &c.metric));
-        match wanted.into_iter().find(|metric| !Metrics::FIRST_FIT.contains(&metric.as_str())) {
+        let mut wanted = self.plot.iter().map(|p| &p.metric).chain(self.check.iter().map(|c| &c.metric));
+        match wanted.find(|metric| !Metrics::FIRST_FIT.contains(&metric.as_str())) {
             Some(metric) if point.engine == "first-fit" => {
                 Err(format!("metric: {metric} is measured only with engine = \"cell\""))
             }

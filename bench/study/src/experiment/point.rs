@@ -329,26 +329,36 @@ impl Point {
         self.rates.keys().chain(self.detections.keys()).chain(self.atomicities.keys())
     }
 
-    /// Finds the workload it names, which is relative to this directory.
+    /// Finds the workload it names, which is relative to this directory, among those that were found or on the disk.
     ///
     /// # Errors
     /// There is none, or it is wrong.
-    pub(super) fn find(&mut self, dir: &Path) -> Result<(), String> {
-        if self.workload.is_empty() || self.found.is_some() {
+    pub(super) fn find(&mut self, dir: &Path, known: &mut BTreeMap<String, Found>) -> Result<(), String> {
+        if self.workload.is_empty() {
             return Ok(());
         }
         let told = |problem: String| format!("workload: {problem}");
-        let found = Found::read(&dir.join(&self.workload)).map_err(told)?;
-        cell::changed(self, &found, 0).map_err(told)?;
+        if !known.contains_key(&self.workload) {
+            let found = Found::read(&dir.join(&self.workload)).map_err(told)?;
+            known.insert(self.workload.clone(), found);
+        }
+        let found = known[&self.workload].clone();
+        if let Some(label) = self.labels().find(|label| !found.classes.contains_key(*label)) {
+            let classes: Vec<&str> = found.classes.keys().map(String::as_str).collect();
+            return Err(told(format!("there is no class {label:?}; it has {}", classes.join(", "))));
+        }
         (self.digest, self.found) = (found.digest.clone(), Some(found));
         Ok(())
     }
 
     /// Runs it: the metrics of batch jobs and of service jobs.
-    pub fn run(&self, seed: u64) -> [Metrics; 2] {
+    ///
+    /// # Errors
+    /// Its workload can't be changed as its settings say.
+    pub fn run(&self, seed: u64) -> Result<[Metrics; 2], String> {
         match self.engine.as_str() {
             "cell" => cell::run(self, seed),
-            _ => first_fit::run(self, seed),
+            _ => Ok(first_fit::run(self, seed)),
         }
     }
 }

@@ -22,14 +22,15 @@ pub fn run(
     let todo: Vec<(&Case, u64)> =
         cases.iter().flat_map(|case| (0..study.seeds).map(move |seed| (case, seed))).collect();
     let (next, finished) = (AtomicUsize::new(0), AtomicUsize::new(0));
-    let found: Mutex<Vec<(usize, [Row; 2])>> = Mutex::new(Vec::with_capacity(todo.len()));
+    let found: Mutex<Vec<(usize, Result<[Row; 2], String>)>> = Mutex::new(Vec::with_capacity(todo.len()));
     let work = || {
         loop {
             let at = next.fetch_add(1, Ordering::Relaxed);
             let Some((case, seed)) = todo.get(at) else { return };
-            let rows = known.of(&config(&case.point, *seed)).unwrap_or_else(|| fresh(case, *seed));
+            let rows = known.of(&config(&case.point, *seed)).map_or_else(|| fresh(case, *seed), Ok);
             // The same configuration may have been run as another series, or under another name of it.
-            let rows = rows.map(|row| Row { series: case.series.clone(), at: case.at.clone(), ..row });
+            let named = |row| Row { series: case.series.clone(), at: case.at.clone(), ..row };
+            let rows = rows.map(|rows| rows.map(named));
             found.lock().expect("no worker panics while it holds the list").push((at, rows));
             done(finished.fetch_add(1, Ordering::Relaxed) + 1, todo.len());
         }
@@ -41,11 +42,13 @@ pub fn run(
     });
     let mut found = found.into_inner().expect("all workers have ended");
     found.sort_by_key(|(at, _)| *at);
-    Ok(Results { rows: found.into_iter().flat_map(|(_, rows)| rows).collect() })
+    let rows: Result<Vec<[Row; 2]>, String> = found.into_iter().map(|(_, rows)| rows).collect();
+    Ok(Results { rows: rows.map_err(form)?.into_iter().flatten().collect() })
 }
 
-fn fresh(case: &Case, seed: u64) -> [Row; 2] {
-    let [batch, service] = case.point.run(seed);
+fn fresh(case: &Case, seed: u64) -> Result<[Row; 2], String> {
+    let [batch, service] =
+        case.point.run(seed).map_err(|problem| format!("series {:?}: {problem}", case.series))?;
     let row = |class: &str, metrics: Metrics| Row {
         config: config(&case.point, seed),
         series: case.series.clone(),
@@ -54,7 +57,7 @@ fn fresh(case: &Case, seed: u64) -> [Row; 2] {
         class: class.to_owned(),
         metrics,
     };
-    [row("batch", batch), row("service", service)]
+    Ok([row("batch", batch), row("service", service)])
 }
 
 /// The middle of a list, the lower one of two.

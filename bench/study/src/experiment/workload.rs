@@ -5,17 +5,20 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bench::scenario::Scenario;
+use bench::virtual_cell::Class;
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::traces::{Format, Given};
 
 /// A workload that was found where a point says it is.
 #[derive(Clone, PartialEq, Debug)]
-pub struct Found {
+pub(super) struct Found {
     path: PathBuf,
     format: Format,
     /// What the same in another place, or on another machine, has too.
     pub(super) digest: String,
+    /// Its classes of work, and whose figures the jobs of each count in.
+    pub(super) classes: BTreeMap<String, Class>,
     /// As it was read; `None` for a model, which is drawn anew for each seed.
     scenario: Option<Arc<Scenario>>,
 }
@@ -34,9 +37,9 @@ impl Found {
     pub(super) fn read(path: &Path) -> Result<Found, String> {
         let format = format(path)?;
         let digest = digest(path)?;
-        let scenario = if format == Format::Model {
-            read(path, format, 0)?;
-            None
+        let drawn = format == Format::Model;
+        let scenario = if drawn {
+            Arc::new(read(path, format, 0)?)
         } else {
             let key = (path.to_owned(), digest.clone());
             let mut known = READ.lock().unwrap_or_else(PoisonError::into_inner);
@@ -47,9 +50,12 @@ impl Found {
                 }
                 known.insert(key.clone(), scenario);
             }
-            known.get(&key).cloned()
+            known[&key].clone()
         };
-        Ok(Found { path: path.to_owned(), format, digest, scenario })
+        let class_of = |job: &bench::scenario::Job| (job.class.clone(), Class::of(&job.class, job.priority));
+        let classes = scenario.jobs.iter().map(class_of).collect();
+        let scenario = (!drawn).then_some(scenario);
+        Ok(Found { path: path.to_owned(), format, digest, classes, scenario })
     }
 
     /// The workload; a model is drawn with this seed.
