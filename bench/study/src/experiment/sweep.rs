@@ -7,6 +7,9 @@ use super::file::{Case, Study, StudyError};
 use super::metrics::Metrics;
 use super::results::{Results, Row, config};
 
+/// The rows of both classes, or why the point can't be run.
+type Outcome = Result<[Row; 2], String>;
+
 /// Runs what `known` doesn't have yet, on so many threads; tells how many are done of how many.
 ///
 /// # Errors
@@ -22,7 +25,7 @@ pub fn run(
     let todo: Vec<(&Case, u64)> =
         cases.iter().flat_map(|case| (0..study.seeds).map(move |seed| (case, seed))).collect();
     let (next, finished) = (AtomicUsize::new(0), AtomicUsize::new(0));
-    let found: Mutex<Vec<(usize, Result<[Row; 2], String>)>> = Mutex::new(Vec::with_capacity(todo.len()));
+    let found: Mutex<Vec<(usize, Outcome)>> = Mutex::new(Vec::with_capacity(todo.len()));
     let work = || {
         loop {
             let at = next.fetch_add(1, Ordering::Relaxed);
