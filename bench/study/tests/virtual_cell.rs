@@ -30,7 +30,7 @@ fn study(path: &Path, base: &str, series: &[String]) -> Result<Study, String> {
 }
 
 fn csv(study: &Study, threads: usize) -> String {
-    experiment::run(study, &Results::default(), threads, &|_, _| ()).unwrap().to_csv(study)
+    experiment::run(study, &Results::default(), threads, &|_, _| ()).expect("the study runs").to_csv(study)
 }
 
 #[test]
@@ -53,7 +53,7 @@ fn write_tables(dir: &Path) {
         ("tasks.csv", format!("job,count,cpu_milli,memory_bytes,run_for_us\n{}", tasks.collect::<String>())),
     ];
     for (name, text) in files {
-        std::fs::write(dir.join(name), text).unwrap();
+        std::fs::write(dir.join(name), text).expect("a temporary directory takes files");
     }
 }
 
