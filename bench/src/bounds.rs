@@ -35,3 +35,9 @@ pub const FILL_DRAWS_MAX: u32 = 64;
 
 /// Classes of work of one model: each is a paragraph somebody wrote.
 pub const MODEL_CLASSES_MAX: usize = 64;
+
+/// Points of one curve: a plot is no wider.
+pub const CURVE_POINTS_MAX: usize = 400;
+
+/// Activities of one MapReduce job: ten times what nineteen of twenty have.
+pub const MAPREDUCE_ACTIVITIES_MAX: u32 = 5_000;

@@ -18,6 +18,7 @@ pub mod exclude;
 pub mod explain;
 mod flights;
 pub mod gang;
+pub mod mapreduce;
 pub mod offer;
 pub mod pace;
 pub mod plan;

@@ -8,6 +8,7 @@ use cell_state::TaskId;
 
 use crate::batch::{Batch, BatchOptions};
 use crate::gang::Gang;
+use crate::mapreduce::{Cap, MapReduce};
 use crate::plan::Plan;
 use crate::service::{Service, ServiceOptions};
 
@@ -30,7 +31,8 @@ pub trait Policy: Send {
 }
 
 /// The names [`built_in`] knows.
-pub const BUILT_IN: [&str; 3] = ["batch", "service", "gang"];
+pub const BUILT_IN: [&str; 6] =
+    ["batch", "service", "gang", "mapreduce", "mapreduce-global-cap", "mapreduce-relative"];
 
 /// A built-in policy with its usual options.
 pub fn built_in(name: &str) -> Option<Box<dyn Policy>> {
@@ -38,6 +40,9 @@ pub fn built_in(name: &str) -> Option<Box<dyn Policy>> {
         "batch" => Some(Box::new(Batch::new(BatchOptions::default()))),
         "service" => Some(Box::new(Service::new(ServiceOptions::default()))),
         "gang" => Some(Box::new(Gang::new(BatchOptions::default()))),
+        "mapreduce" => Some(Box::new(MapReduce::new(Cap::MaxParallelism))),
+        "mapreduce-global-cap" => Some(Box::new(MapReduce::new(Cap::GLOBAL))),
+        "mapreduce-relative" => Some(Box::new(MapReduce::new(Cap::RELATIVE))),
         _ => None,
     }
 }

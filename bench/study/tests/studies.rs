@@ -1,7 +1,16 @@
 //! The built-in studies in a small size: each runs, its results read back, and threads change nothing.
 
-use study::experiment::{self, BUILT_IN, Results, Study};
+use study::experiment::{self, BUILT_IN, Doing, Form, Results, Runs, Study, curves_parquet, rows_parquet};
 use study::{plot, report};
+
+fn run(study: &Study, runs: &mut Runs, threads: usize) -> Results {
+    experiment::run(study, runs, &Doing { threads, done: &|_, _| (), own: None }).expect("a built-in study runs")
+}
+
+fn built_in(name: &str) -> (Study, &'static str) {
+    let text = BUILT_IN.iter().find(|(n, _)| *n == name).expect("there is such a study").1;
+    (Study::parse(name, text).expect("built-in studies are sound"), text)
+}
 
 #[test]
 fn every_built_in_study_runs_and_is_the_same_on_any_number_of_threads() {
@@ -9,16 +18,19 @@ fn every_built_in_study_runs_and_is_the_same_on_any_number_of_threads() {
         let study = Study::parse(name, text).unwrap();
         assert_eq!(study.name, name);
         let small = study.reduced();
-        let nothing = Results::default();
-        let results = experiment::run(&small, &nothing, 2, &|_, _| ()).unwrap();
-        assert_eq!(results.rows.len(), 2 * small.cases().unwrap().len(), "{name}");
-        let alone = experiment::run(&small, &nothing, 1, &|_, _| ()).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("runs.csv");
+        let results = run(&small, &mut Runs::open(&path, false).unwrap(), 2);
+        let alone = run(&small, &mut Runs::default(), 1);
         let csv = results.to_csv(&small);
         assert_eq!(csv, alone.to_csv(&small), "{name}");
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("results.csv");
-        std::fs::write(&path, &csv).unwrap();
-        assert_eq!(Results::read(&path, &small).unwrap(), results, "{name}");
+        assert!(csv.lines().count() > 1, "{name}");
+        // What was kept is what was measured, to the last bit.
+        let again = run(&small, &mut Runs::open(&path, false).unwrap(), 1);
+        assert_eq!(again.curves_csv(&small), results.curves_csv(&small), "{name}");
+        assert_eq!(again.to_csv(&small), csv, "{name}");
+        assert!(rows_parquet(&small, &results).unwrap().starts_with(b"PAR1"), "{name}");
+        assert_eq!(curves_parquet(&small, &results).unwrap().is_some(), results.curves_csv(&small).is_some());
         let plots: Vec<String> = small.plot.iter().map(|p| plot::svg(&small, p, &results).unwrap()).collect();
         assert!(plots.iter().all(|p| p.starts_with("<svg")), "{name}");
         let page = report::html(&[report::Reported { study: &small, results: &results, plots: &plots }]);
@@ -27,32 +39,92 @@ fn every_built_in_study_runs_and_is_the_same_on_any_number_of_threads() {
 }
 
 #[test]
-fn a_run_takes_up_what_was_run_before() {
-    let study = Study::parse("figure-8", BUILT_IN[1].1).unwrap().reduced();
-    let mut known = experiment::run(&study, &Results::default(), 1, &|_, _| ()).unwrap();
-    // A result nobody could have computed shows that it was not computed again.
-    known.rows[0].metrics.busy = 7.0;
-    assert_eq!(experiment::run(&study, &known, 1, &|_, _| ()).unwrap(), known);
+fn a_plot_of_each_form_becomes_a_picture_with_text() {
+    for (name, form) in [
+        ("figure-2", Form::Bars),
+        ("figure-3", Form::Curves),
+        ("figure-10", Form::Surface),
+        ("figure-8", Form::Lines),
+    ] {
+        let small = built_in(name).0.reduced();
+        let results = run(&small, &mut Runs::default(), 2);
+        let plotted = small.plot.iter().find(|plotted| plotted.form == form).unwrap();
+        let svg = plot::svg(&small, plotted, &results).unwrap();
+        let with_text = plot::png(&svg).unwrap();
+        assert!(with_text.starts_with(b"\x89PNG"), "{name}");
+        // The font is found, whatever the machine has: without the texts the picture is another.
+        let mut bare = String::new();
+        let mut rest = svg.as_str();
+        while let Some(at) = rest.find("<text") {
+            bare.push_str(&rest[..at]);
+            rest = &rest[at..][rest[at..].find("</text>").unwrap() + 7..];
+        }
+        bare.push_str(rest);
+        assert_ne!(plot::png(&bare).unwrap(), with_text, "{name}");
+    }
 }
 
 #[test]
-fn mistakes_in_a_study_name_file_and_field() {
-    let good = BUILT_IN[1].1;
+fn a_run_takes_up_what_was_run_before() {
+    let study = built_in("figure-8").0.reduced();
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("runs.csv");
+    run(&study, &mut Runs::open(&path, false).unwrap(), 1);
+    // A result nobody could have computed shows that it was not computed again; the run that was cut off is.
+    let kept = std::fs::read_to_string(&path).unwrap();
+    let first = kept.lines().find(|line| line.contains(",batch,busy,")).unwrap();
+    let changed = format!("{},7", first.rsplit_once(',').unwrap().0);
+    let cut = kept.replacen(first, &changed, 1);
+    std::fs::write(&path, &cut[..cut.len() - 20]).unwrap();
+    let again = run(&study, &mut Runs::open(&path, false).unwrap(), 1);
+    assert_eq!(again.runs[0].ran.value("batch", "busy"), Some(7.0));
+    assert_eq!(again.runs.len(), 2);
+    assert!(again.runs[1].ran.value("service", "given_up").is_some(), "run again, to its end");
+    let fresh = run(&study, &mut Runs::open(&path, true).unwrap(), 1);
+    assert_ne!(fresh.runs[0].ran.value("batch", "busy"), Some(7.0));
+}
+
+#[test]
+fn mistakes_in_a_study_name_file_line_and_field() {
+    let good = built_in("figure-8").1;
+    let line_of = |text: &str, part: &str| text[..text.find(part).unwrap()].matches('\n').count() + 1;
     let table = [
         ("seeds = 3", "seeds = 0", "seeds: 0 is not between 1 and"),
-        ("seeds = 3", "seed = 3", "seed"),
+        ("seeds = 3", "seed = 3", "unknown field `seed`"),
         ("hours = 6.0", "hour = 6.0", "hour"),
         ("hours = 6.0", "hours = -1.0", "hours: -1 is not between"),
+        ("hours = 6.0", "hours = \"six\"", "hours: invalid type"),
+        ("hours = 0.1", "hoars = 0.1", "hoars"),
         ("field = \"batch_rate\"", "field = \"batch_race\"", "batch_race"),
+        (
+            "[{ label = \"shared state\" }]",
+            "[{ label = \"shared state\", set = { detection = \"fine\" } }]",
+            "detection: \"fine\" is none of",
+        ),
         (
             "metric = \"busy\", class = \"batch\", title",
             "metric = \"bussy\", class = \"batch\", title",
-            "bussy",
+            "metric: \"bussy\" is none of",
         ),
-        ("class = \"batch\", title", "class = \"bitch\", title", "neither batch nor service"),
+        (
+            "class = \"batch\", title",
+            "class = \"bitch\", title",
+            "class: \"bitch\" is none of batch, service",
+        ),
+        ("at = [4.0]", "at = [4.5]", "at: [4.5] is no point of the axes"),
+        (
+            "metric = \"busy\", class = \"batch\", title",
+            "form = \"surface\", metric = \"busy\", class = \"batch\", title",
+            "form: needs 2 axes",
+        ),
     ];
     for (from, to, expected) in table {
-        let told = Study::parse("mine.toml", &good.replacen(from, to, 1)).unwrap_err().to_string();
-        assert!(told.starts_with("mine.toml: ") && told.contains(expected), "{to}: {told}");
+        let bad = good.replacen(from, to, 1);
+        let told = Study::parse("mine.toml", &bad).unwrap_err().to_string();
+        let place = format!("mine.toml:{}: ", line_of(&bad, to));
+        assert!(
+            told.starts_with(&place) && told.contains(expected),
+            "{to}: {told}, expected {place}{expected}"
+        );
     }
 }

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use study::experiment::{self, Results, Study};
+use study::experiment::{self, Doing, Results, Runs, Study};
 
 const ARCHITECTURES: [&str; 8] = [
     "omega",
@@ -29,8 +29,13 @@ fn study(path: &Path, base: &str, series: &[String]) -> Result<Study, String> {
     Study::parse(&path.display().to_string(), &text).map_err(|error| error.to_string())
 }
 
+fn run(study: &Study, threads: usize) -> Results {
+    let doing = Doing { threads, done: &|_, _| (), own: None };
+    experiment::run(study, &mut Runs::default(), &doing).expect("the study can be run")
+}
+
 fn csv(study: &Study, threads: usize) -> String {
-    experiment::run(study, &Results::default(), threads, &|_, _| ()).expect("the study runs").to_csv(study)
+    run(study, threads).to_csv(study)
 }
 
 #[test]
@@ -53,7 +58,7 @@ fn write_tables(dir: &Path) {
         ("tasks.csv", format!("job,count,cpu_milli,memory_bytes,run_for_us\n{}", tasks.collect::<String>())),
     ];
     for (name, text) in files {
-        std::fs::write(dir.join(name), text).expect("a temporary directory takes files");
+        std::fs::write(dir.join(name), text).unwrap();
     }
 }
 
@@ -71,7 +76,7 @@ fn a_workload_beside_the_study_is_run_with_its_classes() {
     ]
     .map(str::to_owned);
     let mine = study(&path, "workload = \"mine\", hours = 0.05, promise_percent = 100", &series).unwrap();
-    let results = experiment::run(&mine, &Results::default(), 2, &|_, _| ()).unwrap();
+    let results = run(&mine, 2);
     let value = |series: &str, metric: &str| results.at(series, &[0.1], "batch", metric).unwrap().0;
     // Half of the 40 jobs are of the class `vm`.
     let jobs = [0, 1, 2].map(|i| value(&series[i], "jobs"));
@@ -84,8 +89,8 @@ fn a_workload_beside_the_study_is_run_with_its_classes() {
     let other = std::fs::read_to_string(&tasks).unwrap().replace("j7,3,", "j7,4,");
     std::fs::write(tasks, other).unwrap();
     let again = study(&path, "workload = \"mine\", hours = 0.05, promise_percent = 100", &series).unwrap();
-    let again = experiment::run(&again, &results, 1, &|_, _| ()).unwrap();
-    assert!(again.rows.iter().zip(&results.rows).all(|(a, b)| a.config != b.config));
+    let again = run(&again, 1);
+    assert!(again.runs.iter().zip(&results.runs).all(|(a, b)| a.config != b.config));
 }
 
 #[test]
@@ -97,9 +102,9 @@ fn a_model_is_drawn_for_each_seed() {
     std::fs::write(dir.path().join("m.toml"), model).unwrap();
     let series = ["staleness_s = 1.0".to_owned()];
     let study = study(&dir.path().join("s.toml"), "workload = \"m.toml\", hours = 0.02", &series).unwrap();
-    let results = experiment::run(&study, &Results::default(), 1, &|_, _| ()).unwrap();
-    let jobs =
-        |seed| results.rows.iter().find(|r| r.seed == seed && r.class == "service").unwrap().metrics.jobs;
+    let results = run(&study, 1);
+    let found = results.values("staleness_s = 1.0", &[0.1], "service", "jobs");
+    let jobs = |seed| found.iter().find(|(s, _)| *s == seed).unwrap().1;
     assert!(jobs(0) > 10.0 && jobs(0) != jobs(1), "{} {}", jobs(0), jobs(1));
 }
 
@@ -148,7 +153,8 @@ fn googles_trace_runs_as_it_is() {
     }
     let base = format!("workload = {:?}, hours = 0.3, promise_percent = 200", trace.display().to_string());
     let study = study(Path::new("s.toml"), &base, &["staleness_s = 1.0".to_owned()]).unwrap();
-    let case = &study.cases().unwrap()[0];
-    let [batch, service] = case.point.run(0).unwrap();
-    assert!(batch.jobs > 50.0 && batch.placed_jobs > 0.9 && service.jobs > 0.0, "{batch:?} {service:?}");
+    let ran = study.points().unwrap()[0].settings.run(0, None).unwrap();
+    let of = |class: &str, metric: &str| ran.value(class, metric).unwrap();
+    assert!(of("batch", "jobs") > 50.0 && of("batch", "placed_jobs") > 0.9, "{ran:?}");
+    assert!(of("service", "jobs") > 0.0, "{ran:?}");
 }

@@ -6,6 +6,7 @@ mod check;
 mod convert;
 mod defects;
 mod golden;
+mod progress;
 mod run;
 mod summary;
 

@@ -29,11 +29,11 @@ pub(crate) enum StudyCommand {
   ohm study run all --out ./figures
   ohm study run mine.toml --threads 4
 
-Writes NAME.csv, a plot NAME-1.svg, NAME-2.svg, … for each of the study's, and report.html. What NAME.csv has already
-from an earlier run is not run again. The same file and seeds give the same bytes on any machine and any number of
-threads. docs/contention-study.md says what a study file holds.")]
+Writes NAME.csv and NAME.parquet, plots NAME-1.svg and NAME-1.png, …, and report.html. Each run is kept in NAME.runs.csv
+as it ends and is not run again, so a study that was stopped goes on where it was. The same file and seeds give the same
+bytes on any machine and any number of threads. docs/contention-study.md says what a study file holds.")]
 pub(crate) struct RunArgs {
-    /// figure-5-7, figure-8, figure-9, figure-10, figure-12-14, all of them, or a file
+    /// A built-in study (figure-2 to figure-16, …: see docs/contention-study.md), all of them, or a file
     #[arg(value_name = "FIGURE|FILE|all", required = true)]
     pub(crate) what: Vec<String>,
     /// Where results are written

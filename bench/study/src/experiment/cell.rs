@@ -9,6 +9,7 @@ use schedulers::score::Score;
 
 use super::metrics::Metrics;
 use super::point::Point;
+use super::settings::Own;
 use super::workload::Found;
 
 /// Runs a point: the metrics of batch jobs and of service jobs.
@@ -19,7 +20,16 @@ use super::workload::Found;
 /// # Panics
 /// When the cell is not sound afterwards: results of a broken cell are none.
 pub(super) fn run(point: &Point, seed: u64) -> Result<[Metrics; 2], String> {
+    run_policies(point, seed, None)
+}
+
+/// The same with policies of the caller's.
+pub(super) fn run_policies(point: &Point, seed: u64, own: Option<&Own<'_>>) -> Result<[Metrics; 2], String> {
     let settings = settings(point, seed);
+    let run = |load: Load<'_>| match own {
+        None => virtual_cell::run(&settings, load),
+        Some(own) => virtual_cell::run_policies(&settings, load, &mut |class, _| (own.make)(class)),
+    };
     let counts = match &point.found {
         None => {
             let mut workload =
@@ -27,11 +37,11 @@ pub(super) fn run(point: &Point, seed: u64) -> Result<[Metrics; 2], String> {
             let production = |job: &cell_state::job::JobSpec| priority::is_production(Band::of(job.priority));
             workload = workload.at_rate(point.batch_rate, seed, |job| !production(job));
             workload = workload.at_rate(point.service_rate, seed, production);
-            virtual_cell::run(&settings, Load::of_workload(&workload))
+            run(Load::of_workload(&workload))
         }
         Some(found) => {
             let scenario = changed(point, found, seed)?;
-            virtual_cell::run(&settings, Load::of_scenario(&scenario))
+            run(Load::of_scenario(&scenario))
         }
     };
     assert_eq!(counts.violations, 0, "the audit of a simulated cell finds nothing");

@@ -6,8 +6,12 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use toml::{Table, Value};
 
+use super::locate::{Key, Mistake, key, line};
 use super::metrics::Metrics;
+use super::plotted::Plotted;
 use super::point::Point;
+use super::settings::{Kind, Settings, find};
+use super::workload::Found;
 use crate::bounds::{STUDY_POINTS_MAX, STUDY_SEEDS_MAX};
 
 /// A study file that can't be run, or results that can't be read or written.
@@ -24,21 +28,37 @@ pub enum StudyError {
         source: std::io::Error,
     },
     /// The file is no study.
-    #[error("{path}: {problem}")]
+    #[error("{path}{}: {problem}", at_line(.line))]
     Form {
         /// The file.
         path: String,
-        /// What is wrong, with line and field.
+        /// The line, where one is to blame.
+        line: Option<usize>,
+        /// What is wrong, with the field.
         problem: String,
     },
-    /// A plot can't be drawn.
-    #[error("can't draw {plot}: {problem}")]
-    Plot {
-        /// The plot.
-        plot: String,
+    /// A point can't be run.
+    #[error("{study}: can't run {point}: {problem}")]
+    Run {
+        /// The study.
+        study: String,
+        /// The point: its series and values.
+        point: String,
         /// The reason.
         problem: String,
     },
+    /// A table or a plot can't be made.
+    #[error("can't make {what}: {problem}")]
+    Output {
+        /// The table or plot.
+        what: String,
+        /// The reason.
+        problem: String,
+    },
+}
+
+fn at_line(line: &Option<usize>) -> String {
+    line.map_or_else(String::new, |line| format!(":{line}"))
 }
 
 /// A study.
@@ -49,9 +69,15 @@ pub struct Study {
     pub name: String,
     /// Its heading.
     pub title: String,
+    /// What is run.
+    #[serde(default)]
+    pub kind: Kind,
     /// What the paper states about it, in words.
     #[serde(default)]
     pub paper: String,
+    /// What we found, in words.
+    #[serde(default)]
+    pub finding: String,
     /// How many seeds each point is run with.
     pub seeds: u64,
     /// Settings of every point.
@@ -60,6 +86,7 @@ pub struct Study {
     /// Lines of the plots.
     pub series: Vec<Series>,
     /// What is varied; the first is the plots' x axis.
+    #[serde(default)]
     pub axis: Vec<Axis>,
     /// What is plotted.
     pub plot: Vec<Plotted>,
@@ -100,18 +127,6 @@ pub struct Axis {
     pub log: bool,
 }
 
-/// A plot.
-#[derive(Clone, PartialEq, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Plotted {
-    /// What is on the y axis: a name of [`Metrics::NAMES`].
-    pub metric: String,
-    /// Of which jobs: `batch` or `service`.
-    pub class: String,
-    /// Its heading.
-    pub title: String,
-}
-
 /// Something the paper states that can be compared with a number.
 #[derive(Clone, PartialEq, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -125,11 +140,15 @@ pub struct Check {
     /// The metric.
     pub metric: String,
     /// The values of the axes.
+    #[serde(default)]
     pub at: Vec<f64>,
     /// At least this.
     pub min: Option<f64>,
     /// At most this.
     pub max: Option<f64>,
+    /// Why it is otherwise here, if that is known.
+    #[serde(default)]
+    pub why: String,
 }
 
 /// One point of a study with its place in it.
@@ -140,93 +159,163 @@ pub struct Case {
     /// Its values on the axes.
     pub at: Vec<f64>,
     /// Its settings.
-    pub point: Point,
+    pub settings: Settings,
 }
 
 impl Study {
     /// Reads a study.
     ///
     /// # Errors
-    /// The first thing that is wrong with it; `path` is what it is called then.
+    /// The first thing that is wrong with it, with its line; `path` is what the file is called then.
     pub fn parse(path: &str, text: &str) -> Result<Study, StudyError> {
-        let form = |problem: String| StudyError::Form { path: path.to_owned(), problem };
-        let mut study: Study = toml::from_str(text).map_err(|e| form(e.to_string().trim_end().to_owned()))?;
+        let form = |line, problem| StudyError::Form { path: path.to_owned(), line, problem };
+        let mut study: Study = toml::from_str(text).map_err(|error| {
+            let line = error.span().and_then(|span| Some(text.get(..span.start)?.matches('\n').count() + 1));
+            form(line, error.message().to_owned())
+        })?;
         study.dir = Path::new(path).parent().unwrap_or(Path::new("")).to_owned();
-        study.check().map_err(form)?;
+        study.check().map_err(|Mistake { place, problem }| form(line(text, &place), problem))?;
         Ok(study)
     }
 
-    fn check(&self) -> Result<(), String> {
+    fn check(&self) -> Result<(), Mistake> {
         let plain = |c: char| c.is_ascii_alphanumeric() || c == '-';
         if self.name.is_empty() || !self.name.chars().all(plain) {
-            return Err(format!("name: {:?} has other than letters, digits and -", self.name));
+            return Err(Mistake::at(
+                [key("name")],
+                format!("name: {:?} has other than letters, digits and -", self.name),
+            ));
         }
         if !(1..=STUDY_SEEDS_MAX).contains(&self.seeds) {
-            return Err(format!("seeds: {} is not between 1 and {STUDY_SEEDS_MAX}", self.seeds));
+            let problem = format!("seeds: {} is not between 1 and {STUDY_SEEDS_MAX}", self.seeds);
+            return Err(Mistake::at([key("seeds")], problem));
         }
-        let cases = self.axis.iter().map(|a| a.values.len()).product::<usize>() * self.series.len();
-        if self.axis.is_empty() || self.axis.len() > 2 || cases == 0 || cases > STUDY_POINTS_MAX {
-            let problem = format!("{cases} points on {} axes", self.axis.len());
-            return Err(format!("axis: {problem}; expected 1 to {STUDY_POINTS_MAX} on one axis or two"));
+        let points = self.axis.iter().map(|a| a.values.len()).product::<usize>() * self.series.len();
+        let axes = self.axis.len();
+        if axes > 2 || (axes == 0 && self.kind == Kind::Sweep) || points == 0 || points > STUDY_POINTS_MAX {
+            let problem = format!(
+                "axis: {points} points on {axes} axes; expected 1 to {STUDY_POINTS_MAX} on one axis or two"
+            );
+            return Err(Mistake::at([key("axis")], problem));
         }
-        let plots = self.plot.iter().map(|p| (&p.metric, &p.class));
-        for (metric, class) in plots.chain(self.check.iter().map(|c| (&c.metric, &c.class))) {
-            if !Metrics::NAMES.contains(&metric.as_str()) {
-                return Err(format!("metric: {metric:?} is none of {}", Metrics::NAMES.join(", ")));
-            }
-            if !["batch", "service"].contains(&class.as_str()) {
-                return Err(format!("class: {class:?} is neither batch nor service"));
-            }
+        let smoke: Vec<Key> = vec![key("smoke")];
+        self.kind.check_table(&self.smoke, &smoke)?;
+        self.cases()?;
+        for (number, plot) in self.plot.iter().enumerate() {
+            plot.check(self).map_err(|m| m.within([key("plot"), Key::At(number)]))?;
         }
-        self.cases().map(|_| ())
+        for (number, check) in self.check.iter().enumerate() {
+            self.check_statement(check).map_err(|m| m.within([key("check"), Key::At(number)]))?;
+        }
+        Ok(())
+    }
+
+    fn check_statement(&self, check: &Check) -> Result<(), Mistake> {
+        self.kind.check_metric("metric", &check.metric)?;
+        self.kind.check_class("class", &check.class)?;
+        if !self.series.iter().any(|series| series.label == check.series) {
+            return Err(Mistake::at([key("series")], format!("series: {:?} is no series", check.series)));
+        }
+        let on_axes = check.at.len() == self.axis.len()
+            && check.at.iter().zip(&self.axis).all(|(at, axis)| axis.values.contains(at));
+        if !on_axes {
+            return Err(Mistake::at([key("at")], format!("at: {:?} is no point of the axes", check.at)));
+        }
+        Ok(())
     }
 
     /// All points, in the order of series and axes.
     ///
     /// # Errors
-    /// The first setting that no point has, or that makes no sense.
-    pub fn cases(&self) -> Result<Vec<Case>, String> {
+    /// The first setting that no point has, or that makes no sense, and where it is.
+    pub(super) fn cases(&self) -> Result<Vec<Case>, Mistake> {
+        self.kind.check_table(&self.base, &[key("base")])?;
         let (mut cases, mut workloads) = (Vec::new(), BTreeMap::new());
-        for series in &self.series {
+        for (number, series) in self.series.iter().enumerate() {
+            self.kind.check_table(&series.set, &[key("series"), Key::At(number), key("set")])?;
             for at in combinations(&self.axis) {
                 let mut settings = self.base.clone();
                 settings.extend(series.set.clone());
                 for (axis, value) in self.axis.iter().zip(&at) {
-                    settings.insert(axis.field.clone(), number(*value, &axis.field));
+                    settings.insert(axis.field.clone(), self.number(*value, &axis.field));
                 }
-                let mut point: Point = settings.try_into().map_err(|error: toml::de::Error| {
-                    format!("series {:?}: {}", series.label, error.message())
+                let settings = self.settings(settings, &mut workloads).map_err(|problem| {
+                    let place = self.place_of(number, &problem);
+                    Mistake { place, problem: format!("series {:?}: {problem}", series.label) }
                 })?;
-                let told = |problem: String| format!("series {:?}: {problem}", series.label);
-                point.check().map_err(told)?;
-                self.measured_by(&point).map_err(told)?;
-                point.find(&self.dir, &mut workloads).map_err(told)?;
-                cases.push(Case { series: series.label.clone(), at, point });
+                cases.push(Case { series: series.label.clone(), at, settings });
             }
         }
         Ok(cases)
     }
 
+    /// The settings of a point, with the workload it names.
+    fn settings(&self, table: Table, workloads: &mut BTreeMap<String, Found>) -> Result<Settings, String> {
+        let mut settings = self.kind.settings(table)?;
+        if let Settings::Sweep(point) = &mut settings {
+            self.measured_by(point)?;
+            find(point, &self.dir, workloads)?;
+        }
+        Ok(settings)
+    }
+
     /// Refuses metrics that a point doesn't measure.
     fn measured_by(&self, point: &Point) -> Result<(), String> {
-        let mut wanted = self.plot.iter().map(|p| &p.metric).chain(self.check.iter().map(|c| &c.metric));
+        let plotted = self.plot.iter().map(|p| &p.metric);
+        let mut wanted = plotted.chain(self.check.iter().map(|c| &c.metric)).filter(|metric| !metric.is_empty());
         match wanted.find(|metric| !Metrics::FIRST_FIT.contains(&metric.as_str())) {
-            Some(metric) if point.engine == "first-fit" => {
+            Some(metric) if point.engine == "first-fit" && Metrics::NAMES.contains(&metric.as_str()) => {
                 Err(format!("metric: {metric} is measured only with engine = \"cell\""))
             }
             _ => Ok(()),
         }
     }
 
+    /// Where the setting is that a problem begins with.
+    fn place_of(&self, series: usize, problem: &str) -> Vec<Key> {
+        let named = |name: &String| {
+            problem.contains(&format!("`{name}`")) || problem.starts_with(&format!("{name}:"))
+        };
+        if let Some(axis) = self.axis.iter().position(|axis| named(&axis.field)) {
+            return vec![key("axis"), Key::At(axis), key("field")];
+        }
+        if let Some(name) = self.series[series].set.keys().find(|name| named(name)) {
+            return vec![key("series"), Key::At(series), key("set"), key(name)];
+        }
+        match self.base.keys().find(|name| named(name)) {
+            Some(name) => vec![key("base"), key(name)],
+            None => vec![key("series"), Key::At(series)],
+        }
+    }
+
+    /// A value of an axis as the setting takes it: a whole number where it doesn't take others.
+    fn number(&self, value: f64, field: &str) -> Value {
+        let alone = |value: Value| Table::from_iter([(field.to_owned(), value)]);
+        let real = Value::Float(value);
+        if value.fract() == 0.0 && !self.kind.takes(alone(real.clone())) {
+            return Value::Integer(value as i64);
+        }
+        real
+    }
+
     /// The same, small: with the settings of `[smoke]`, one seed, and the first and last value of each axis.
     #[must_use]
     pub fn reduced(mut self) -> Study {
         self.base.extend(self.smoke.clone());
+        for series in &mut self.series {
+            // What makes it small holds for every series.
+            series.set.retain(|name, _| !self.smoke.contains_key(name));
+            if series.set.contains_key("workload") && self.smoke.contains_key("percent") {
+                // It is of the synthetic cell, which this series doesn't run.
+                series.set.insert("percent".to_owned(), Value::Integer(100));
+            }
+        }
         self.seeds = 1;
         for axis in &mut self.axis {
             let last = axis.values.len() - 1;
-            axis.values =
-                if last == 0 { vec![axis.values[0]] } else { vec![axis.values[0], axis.values[last]] };
+            if last > 0 {
+                axis.values = vec![axis.values[0], axis.values[last]];
+            }
         }
         self
     }
@@ -239,9 +328,4 @@ fn combinations(axes: &[Axis]) -> Vec<Vec<f64>> {
         };
         all.iter().flat_map(with).collect()
     })
-}
-
-/// A value of an axis as the setting takes it: those that end in `_s`, rates and parts are no whole numbers.
-fn number(value: f64, field: &str) -> Value {
-    if Point::WHOLE.contains(&field) { Value::Integer(value as i64) } else { Value::Float(value) }
 }

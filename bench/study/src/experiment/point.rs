@@ -70,7 +70,7 @@ pub struct Point {
     pub detections: BTreeMap<String, String>,
     /// The atomicity for jobs of a class of the workload.
     pub atomicities: BTreeMap<String, String>,
-    /// `batch`: the best of a sample; `choices`: the emptiest of a few drawn for each task.
+    /// `batch`: the best of a sample; `choices`: the emptiest of a few drawn for each task; `own`: a program's.
     pub policy: String,
     /// How many are compared.
     pub sample: usize,
@@ -204,22 +204,6 @@ fn between(field: &str, value: f64, min: f64, max: f64) -> Result<(), String> {
 }
 
 impl Point {
-    /// Settings that are whole numbers.
-    pub(super) const WHOLE: [&'static str; 12] = [
-        "machines",
-        "batch_schedulers",
-        "service_schedulers",
-        "fallbacks",
-        "percent",
-        "promise_percent",
-        "sample",
-        "in_flight",
-        "tasks_per_txn",
-        "attempts_max",
-        "escalate_after",
-        "parts",
-    ];
-
     /// Checks that it can be run.
     ///
     /// # Errors
@@ -234,7 +218,7 @@ impl Point {
         one_of("architecture", &self.architecture, &architectures)?;
         one_of("detection", &self.detection, &DETECTIONS)?;
         one_of("atomicity", &self.atomicity, &ATOMICITIES)?;
-        one_of("policy", &self.policy, &["batch", "choices"])?;
+        one_of("policy", &self.policy, &["batch", "choices", "own"])?;
         one_of("score", &self.score, &["pack", "even"])?;
         one_of("retry", &self.retry, &["after", "back-off"])?;
         let detections = self.detections.values().map(|word| ("detections", word, &DETECTIONS[..]));

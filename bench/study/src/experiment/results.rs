@@ -1,25 +1,26 @@
-//! Results of a study as a table: one row per point, seed and class of jobs, known by a hash of its configuration.
+//! Results of a study as tables: one row per point, seed and class of jobs, known by a hash of its configuration.
 
-use std::path::Path;
+use std::collections::BTreeSet;
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::file::{Study, StudyError};
-use super::metrics::Metrics;
-use super::point::Point;
+use super::file::Study;
+use super::runs::Ran;
+use super::settings::{Kind, Settings};
 use super::sweep::spread;
-use crate::bounds::STUDY_RESULTS_BYTES_MAX;
 
 /// The results of a study.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct Results {
-    /// One per point, seed and class.
-    pub rows: Vec<Row>,
+    /// One per point and seed, in the order of the file.
+    pub runs: Vec<Run>,
+    /// What wasn't run, and why.
+    pub left_out: BTreeSet<String>,
 }
 
-/// What one run measured of one class of jobs.
+/// One run and its place in the study.
 #[derive(Clone, PartialEq, Debug)]
-pub struct Row {
+pub struct Run {
     /// The hash of settings, seed and version: what was run before needn't be run again.
     pub config: String,
     /// The label of the series.
@@ -28,86 +29,112 @@ pub struct Row {
     pub at: Vec<f64>,
     /// The seed.
     pub seed: u64,
-    /// `batch` or `service`.
-    pub class: String,
     /// What was measured.
-    pub metrics: Metrics,
+    pub ran: Ran,
+}
+
+/// A row of the table of numbers.
+pub(super) struct Row<'a> {
+    pub(super) run: &'a Run,
+    pub(super) class: &'a str,
+    /// By the columns; nothing where this class has no such number.
+    pub(super) values: Vec<Option<f64>>,
 }
 
 /// The results of a new version of the simulators are not those of an old one. Goes up when any result changes.
-const RESULTS_VERSION: u32 = 2;
+const RESULTS_VERSION: u32 = 3;
 
 /// The hash of what decides a run's results.
-pub(super) fn config(point: &Point, seed: u64) -> String {
-    let settings = serde_json::to_string(point).expect("settings are plain");
-    format!("{:016x}", xxh3_64(format!("{RESULTS_VERSION} {seed} {settings}").as_bytes()))
+pub(super) fn config(kind: Kind, settings: &Settings, seed: u64, own: &str) -> String {
+    let text = format!("{RESULTS_VERSION} {seed} {own} {} {}", kind.metrics().join(" "), settings.text());
+    format!("{:016x}", xxh3_64(text.as_bytes()))
 }
 
 impl Results {
-    /// The rows of one configuration, if it was run.
-    pub(super) fn of(&self, config: &str) -> Option<[Row; 2]> {
-        let of = |class: &str| self.rows.iter().find(|r| r.config == config && r.class == class).cloned();
-        Some([of("batch")?, of("service")?])
+    /// All values of a metric at a point, by seed.
+    pub fn values(&self, series: &str, at: &[f64], class: &str, metric: &str) -> Vec<(u64, f64)> {
+        let of_point = self.runs.iter().filter(|r| r.series == series && r.at == at);
+        of_point.filter_map(|run| Some((run.seed, run.ran.value(class, metric)?))).collect()
     }
 
     /// Median and median absolute deviation of a metric over the seeds of a point.
     pub fn at(&self, series: &str, at: &[f64], class: &str, metric: &str) -> Option<(f64, f64)> {
-        let of_point = self.rows.iter().filter(|r| r.series == series && r.at == at && r.class == class);
-        spread(of_point.filter_map(|row| row.metrics.get(metric)).collect())
+        spread(self.values(series, at, class, metric).into_iter().map(|(_, value)| value).collect())
     }
 
-    /// The table as CSV.
-    pub fn to_csv(&self, study: &Study) -> String {
-        let mut writer = csv::WriterBuilder::new().has_headers(false).from_writer(Vec::new());
-        let mut head = vec!["config".to_owned(), "series".to_owned()];
-        head.extend(study.axis.iter().map(|axis| axis.field.clone()));
-        head.extend(["seed", "class"].map(str::to_owned));
-        head.extend(Metrics::NAMES.iter().map(|name| (*name).to_owned()));
-        writer.write_record(&head).expect("a row fits memory");
-        for row in &self.rows {
-            let at: Vec<String> = row.at.iter().map(f64::to_string).collect();
-            let (seed, class) = (row.seed.to_string(), row.class.clone());
-            writer
-                .serialize((&row.config, &row.series, at, seed, class, row.metrics))
-                .expect("a row fits memory");
-        }
-        let bytes = writer.into_inner().expect("memory takes all that is written");
-        String::from_utf8(bytes).expect("a table of text is text")
-    }
-
-    /// Reads a table written by [`Results::to_csv`]; nothing, if there is no file or it is of another form.
-    ///
-    /// # Errors
-    /// The file is there but can't be read.
-    pub fn read(path: &Path, study: &Study) -> Result<Results, StudyError> {
-        let bytes = match crate::rows::bounded(path, STUDY_RESULTS_BYTES_MAX) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Results::default()),
-            Err(source) => {
-                return Err(StudyError::File { act: "can't read", path: path.display().to_string(), source });
+    /// The columns of the table of numbers, in the order they were measured.
+    pub(super) fn columns(&self) -> Vec<&str> {
+        let mut columns: Vec<&str> = Vec::new();
+        for measured in self.runs.iter().flat_map(|run| &run.ran.values) {
+            if !columns.contains(&measured.metric.as_str()) {
+                columns.push(&measured.metric);
             }
-        };
-        let mut reader = csv::ReaderBuilder::new().has_headers(true).from_reader(bytes.as_slice());
-        let axes = study.axis.len();
-        // Rows of another form are of another version of the study: they are run again.
-        let rows = reader.records().map_while(Result::ok).filter_map(|record| row(&record, axes));
-        Ok(Results { rows: rows.collect() })
+        }
+        columns
+    }
+
+    pub(super) fn rows(&self, columns: &[&str]) -> Vec<Row<'_>> {
+        let mut rows = Vec::new();
+        for run in &self.runs {
+            let mut classes: Vec<&str> = Vec::new();
+            for measured in &run.ran.values {
+                if !classes.contains(&measured.class.as_str()) {
+                    classes.push(&measured.class);
+                }
+            }
+            for class in classes {
+                let values = columns.iter().map(|column| run.ran.value(class, column)).collect();
+                rows.push(Row { run, class, values });
+            }
+        }
+        rows
+    }
+
+    /// The table of numbers as CSV.
+    pub fn to_csv(&self, study: &Study) -> String {
+        let columns = self.columns();
+        let mut head = vec!["config", "series"];
+        head.extend(study.axis.iter().map(|axis| axis.field.as_str()));
+        head.extend(["seed", "class"]);
+        head.extend(&columns);
+        let mut lines = Vec::new();
+        for Row { run, class, values } in self.rows(&columns) {
+            let mut line = vec![run.config.clone(), run.series.clone()];
+            line.extend(run.at.iter().map(f64::to_string));
+            line.extend([run.seed.to_string(), class.to_owned()]);
+            line.extend(values.iter().map(|v| v.map_or_else(String::new, |value| value.to_string())));
+            lines.push(line);
+        }
+        text(&head, lines)
+    }
+
+    /// The table of curves as CSV; nothing if there are none.
+    pub fn curves_csv(&self, study: &Study) -> Option<String> {
+        let mut head = vec!["config", "series"];
+        head.extend(study.axis.iter().map(|axis| axis.field.as_str()));
+        head.extend(["seed", "class", "curve", "x", "y"]);
+        let mut lines = Vec::new();
+        for run in &self.runs {
+            for curve in &run.ran.curves {
+                for (x, y) in &curve.points {
+                    let mut line = vec![run.config.clone(), run.series.clone()];
+                    line.extend(run.at.iter().map(f64::to_string));
+                    line.extend([run.seed.to_string(), curve.class.clone(), curve.name.clone()]);
+                    line.extend([x.to_string(), y.to_string()]);
+                    lines.push(line);
+                }
+            }
+        }
+        (!lines.is_empty()).then(|| text(&head, lines))
     }
 }
 
-fn row(record: &csv::StringRecord, axes: usize) -> Option<Row> {
-    if record.len() != 4 + axes + Metrics::NAMES.len() {
-        return None;
+fn text(head: &[&str], lines: Vec<Vec<String>>) -> String {
+    let mut writer = csv::WriterBuilder::new().has_headers(false).from_writer(Vec::new());
+    writer.write_record(head).expect("a row fits memory");
+    for line in lines {
+        writer.write_record(line).expect("a row fits memory");
     }
-    let at = (2..2 + axes).map(|i| record[i].parse().ok()).collect::<Option<Vec<f64>>>()?;
-    let rest: csv::StringRecord = record.iter().skip(4 + axes).collect();
-    let head: csv::StringRecord = Metrics::NAMES.iter().copied().collect();
-    Some(Row {
-        config: record[0].to_owned(),
-        series: record[1].to_owned(),
-        at,
-        seed: record[2 + axes].parse().ok()?,
-        class: record[3 + axes].to_owned(),
-        metrics: rest.deserialize(Some(&head)).ok()?,
-    })
+    let bytes = writer.into_inner().expect("memory takes all that is written");
+    String::from_utf8(bytes).expect("a table of text is text")
 }

@@ -1,66 +1,93 @@
 //! Running all points of a study: in parallel, each once, results in the order of the file whatever the threads.
 
+use std::collections::BTreeSet;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use super::file::{Case, Study, StudyError};
-use super::metrics::Metrics;
-use super::results::{Results, Row, config};
+use super::results::{Results, Run, config};
+use super::runs::{Ran, Runs};
+use super::settings::Own;
 
-/// The rows of both classes, or why the point can't be run.
-type Outcome = Result<[Row; 2], String>;
+/// How to run a study.
+pub struct Doing<'a> {
+    /// Runs at a time.
+    pub threads: usize,
+    /// Told how many runs are done of how many.
+    pub done: &'a (dyn Fn(usize, usize) + Sync),
+    /// A policy of the caller's.
+    pub own: Option<Own<'a>>,
+}
 
-/// Runs what `known` doesn't have yet, on so many threads; tells how many are done of how many.
+/// Runs what `runs` doesn't have yet, and keeps it there.
 ///
 /// # Errors
-/// The study has a setting that can't be run.
-pub fn run(
-    study: &Study,
-    known: &Results,
-    threads: usize,
-    done: &(dyn Fn(usize, usize) + Sync),
-) -> Result<Results, StudyError> {
-    let form = |problem| StudyError::Form { path: study.name.clone(), problem };
-    let cases = study.cases().map_err(form)?;
-    let todo: Vec<(&Case, u64)> =
-        cases.iter().flat_map(|case| (0..study.seeds).map(move |seed| (case, seed))).collect();
-    let (next, finished) = (AtomicUsize::new(0), AtomicUsize::new(0));
-    let found: Mutex<Vec<(usize, Outcome)>> = Mutex::new(Vec::with_capacity(todo.len()));
+/// The study has a setting that can't be run, or a run can't be kept.
+pub fn run(study: &Study, runs: &mut Runs, doing: &Doing<'_>) -> Result<Results, StudyError> {
+    let cases = study.cases().map_err(|mistake| StudyError::Form {
+        path: study.name.clone(),
+        line: None,
+        problem: mistake.problem,
+    })?;
+    let mut left_out = BTreeSet::new();
+    let mut todo: Vec<(&Case, u64)> = Vec::new();
+    for case in &cases {
+        match case.settings.missing() {
+            Some(why) => drop(left_out.insert(why)),
+            None => todo.extend((0..study.seeds).map(|seed| (case, seed))),
+        }
+    }
+    let (next, finished, stop) = (AtomicUsize::new(0), AtomicUsize::new(0), AtomicBool::new(false));
+    let runs = Mutex::new(runs);
+    let found: Mutex<Vec<(usize, Result<Run, StudyError>)>> = Mutex::new(Vec::with_capacity(todo.len()));
     let work = || {
-        loop {
+        while !stop.load(Ordering::Relaxed) {
             let at = next.fetch_add(1, Ordering::Relaxed);
             let Some((case, seed)) = todo.get(at) else { return };
-            let rows = known.of(&config(&case.point, *seed)).map_or_else(|| fresh(case, *seed), Ok);
-            // The same configuration may have been run as another series, or under another name of it.
-            let named = |row| Row { series: case.series.clone(), at: case.at.clone(), ..row };
-            let rows = rows.map(|rows| rows.map(named));
-            found.lock().expect("no worker panics while it holds the list").push((at, rows));
-            done(finished.fetch_add(1, Ordering::Relaxed) + 1, todo.len());
+            let run = one(study, case, *seed, &runs, doing.own.as_ref());
+            stop.fetch_or(run.is_err(), Ordering::Relaxed);
+            found.lock().expect("no worker panics while it holds the list").push((at, run));
+            (doing.done)(finished.fetch_add(1, Ordering::Relaxed) + 1, todo.len());
         }
     };
     std::thread::scope(|scope| {
-        for _ in 0..threads.max(1) {
+        for _ in 0..doing.threads.clamp(1, todo.len().max(1)) {
             scope.spawn(work);
         }
     });
     let mut found = found.into_inner().expect("all workers have ended");
     found.sort_by_key(|(at, _)| *at);
-    let rows: Result<Vec<[Row; 2]>, String> = found.into_iter().map(|(_, rows)| rows).collect();
-    Ok(Results { rows: rows.map_err(form)?.into_iter().flatten().collect() })
+    let runs = found.into_iter().map(|(_, run)| run).collect::<Result<Vec<Run>, StudyError>>()?;
+    Ok(Results { runs, left_out })
 }
 
-fn fresh(case: &Case, seed: u64) -> Result<[Row; 2], String> {
-    let [batch, service] =
-        case.point.run(seed).map_err(|problem| format!("series {:?}: {problem}", case.series))?;
-    let row = |class: &str, metrics: Metrics| Row {
-        config: config(&case.point, seed),
-        series: case.series.clone(),
-        at: case.at.clone(),
-        seed,
-        class: class.to_owned(),
-        metrics,
+fn one(
+    study: &Study,
+    case: &Case,
+    seed: u64,
+    runs: &Mutex<&mut Runs>,
+    own: Option<&Own<'_>>,
+) -> Result<Run, StudyError> {
+    let config = config(study.kind, &case.settings, seed, own.map_or("", |own| own.name));
+    let lock = || runs.lock().expect("no worker panics while it holds the runs");
+    let known = lock().of(&config).cloned();
+    let ran: Ran = match known {
+        Some(ran) => ran,
+        None => {
+            let ran = case.settings.run(seed, own).map_err(|problem| StudyError::Run {
+                study: study.name.clone(),
+                point: format!("series {:?} at {:?}, seed {seed}", case.series, case.at),
+                problem,
+            })?;
+            lock().keep(&config, &ran).map_err(|source| StudyError::File {
+                act: "can't write",
+                path: format!("the runs of {}", study.name),
+                source,
+            })?;
+            ran
+        }
     };
-    Ok([row("batch", batch), row("service", service)])
+    Ok(Run { config, series: case.series.clone(), at: case.at.clone(), seed, ran })
 }
 
 /// The middle of a list, the lower one of two.

@@ -3,13 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
-use study::experiment::{self, BUILT_IN, Results, Study};
+use study::experiment::{self, BUILT_IN, Doing, Results, Runs, Study, curves_parquet, rows_parquet};
 use study::plot;
 use study::report::{self, Reported};
 
+use super::progress::Progress;
 use super::threads;
 use crate::bounds::JOB_FILE_BYTES_MAX;
-use crate::demo::progress::Progress;
 use crate::failure::{Ended, Failure};
 use crate::show::{self, Cell, Column, Listing, Tone};
 use crate::typed::study::RunArgs;
@@ -40,14 +40,14 @@ pub(super) fn run(args: &RunArgs) -> Result<Ended, Failure> {
     let reported: Vec<Reported<'_>> =
         done.iter().map(|d| Reported { study: &d.study, results: &d.results, plots: &d.plots }).collect();
     let page = args.out.join("report.html");
-    write(&page, &report::html(&reported))?;
+    write(&page, report::html(&reported).as_bytes())?;
     show::say(&format!("wrote {}", page.display()));
     show::listing(&listing(&done), args.output.output)?;
     Ok(Ended::Well)
 }
 
 /// The studies of this name: a built-in one, all of them, or a file.
-fn named(what: &str) -> Result<Vec<Study>, Failure> {
+pub(super) fn named(what: &str) -> Result<Vec<Study>, Failure> {
     if what == "all" {
         return BUILT_IN.iter().map(|(name, text)| Ok(Study::parse(name, text)?)).collect();
     }
@@ -71,24 +71,41 @@ fn named(what: &str) -> Result<Vec<Study>, Failure> {
 }
 
 fn one(study: Study, out: &Path, threads: usize, fresh: bool) -> Result<Done, Failure> {
-    let table = out.join(format!("{}.csv", study.name));
-    let known = if fresh { Results::default() } else { Results::read(&table, &study)? };
-    let progress = Progress::new(&study.name, 0);
-    let results =
-        experiment::run(&study, &known, threads, &|done, total| progress.of(done as u64, total as u64))?;
-    progress.done(&format!("{} runs", results.rows.len() / 2));
-    write(&table, &results.to_csv(&study))?;
+    let results = measured(&study, out, threads, fresh)?;
+    let file = |ending: &str| out.join(format!("{}{ending}", study.name));
+    write(&file(".csv"), results.to_csv(&study).as_bytes())?;
+    write(&file(".parquet"), &rows_parquet(&study, &results)?)?;
+    if let Some(curves) = results.curves_csv(&study) {
+        write(&file("-curves.csv"), curves.as_bytes())?;
+    }
+    if let Some(curves) = curves_parquet(&study, &results)? {
+        write(&file("-curves.parquet"), &curves)?;
+    }
     let mut plots = Vec::new();
     for (plotted, number) in study.plot.iter().zip(1..) {
         let plot = plot::svg(&study, plotted, &results)?;
-        write(&out.join(format!("{}-{number}.svg", study.name)), &plot)?;
+        write(&file(&format!("-{number}.svg")), plot.as_bytes())?;
+        write(&file(&format!("-{number}.png")), &plot::png(&plot)?)?;
         plots.push(plot);
     }
     Ok(Done { study, results, plots })
 }
 
-fn write(path: &Path, text: &str) -> Result<(), Failure> {
-    std::fs::write(path, text).map_err(|source| Failure::write(path, source))
+/// Runs a study; what was run before, even by a run that was stopped, isn't run again.
+pub(super) fn measured(study: &Study, out: &Path, threads: usize, fresh: bool) -> Result<Results, Failure> {
+    let mut runs = Runs::open(&out.join(format!("{}.runs.csv", study.name)), fresh)?;
+    let progress = Progress::new(&study.name);
+    let done = |done, total| progress.of(done, total);
+    let results = experiment::run(study, &mut runs, &Doing { threads, done: &done, own: None })?;
+    progress.done(results.runs.len());
+    for left_out in &results.left_out {
+        show::say(&format!("{}: left out: {left_out}", study.name));
+    }
+    Ok(results)
+}
+
+fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    std::fs::write(path, bytes).map_err(|source| Failure::write(path, source))
 }
 
 /// What the paper states, beside what was measured.
@@ -98,16 +115,19 @@ fn listing(done: &[Done]) -> Listing {
     let mut listing = Listing::new(&COLUMNS);
     for Done { study, results, .. } in done {
         for compared in report::compare(study, results) {
-            let found = compared.found.map_or_else(|| "-".to_owned(), |value| format!("{value:.4}"));
-            let verdict = match compared.holds {
-                true => Cell::toned("as stated", Tone::Good),
-                false => Cell::toned("differs", Tone::Bad),
+            let found = compared.found.map_or_else(|| "-".to_owned(), |(value, _)| format!("{value:.4}"));
+            let verdict = match (compared.holds, compared.found) {
+                (true, _) => Cell::toned("as stated", Tone::Good),
+                (false, Some(_)) => Cell::toned("differs", Tone::Bad),
+                (false, None) => Cell::from("not measured"),
             };
             let cells = vec![study.name.clone().into(), compared.text.clone().into(), found.into(), verdict];
             let row: Value = json!({
                 "study": study.name,
                 "statement": compared.text,
-                "measured": compared.found,
+                "expected": compared.expected,
+                "measured": compared.found.map(|(value, _)| value),
+                "deviation": compared.found.map(|(_, off)| off),
                 "holds": compared.holds,
             });
             listing.push(study.name.clone(), cells, row);
