@@ -90,6 +90,8 @@ pub struct SchedulerFigures {
     pub accepted: u64,
     /// Ops that were lost.
     pub conflicts: u64,
+    /// Transactions in which any was lost.
+    pub conflicted: u64,
 }
 
 /// Conflicts of one kind that one scheduler lost against another.

@@ -110,6 +110,7 @@ impl Tally {
         scheduler.transactions += sums.transactions;
         scheduler.accepted += sums.accepted;
         scheduler.conflicts += sums.conflicts;
+        scheduler.conflicted += u64::from(sums.conflicts > 0);
     }
 }
 
@@ -263,7 +264,7 @@ mod tests {
         assert_eq!((figures.entries, figures.transactions, figures.placed, figures.conflicts), (5, 2, 3, 2));
         assert_eq!((figures.placing_us, figures.busiest_second), (2_498_000, 2));
         let b = figures.schedulers["b"];
-        assert_eq!((b.transactions, b.accepted, b.conflicts), (1, 1, 2));
+        assert_eq!((b.transactions, b.accepted, b.conflicts, b.conflicted), (1, 1, 2, 1));
         let pairs: Vec<_> =
             figures.pairs.iter().map(|p| (&*p.loser, &*p.winner, &*p.kind, p.count)).collect();
         assert_eq!(pairs, [("b", "a", "resource", 2)]);

@@ -92,3 +92,21 @@ pub(crate) const STUDY_RUNS_MAX: usize = 1_000;
 
 /// Pieces of standard input or output that wait for the other side: at 16 KiB each, what a pipe holds twice over.
 pub(crate) const PIECES_AHEAD: usize = 8;
+
+/// Seeds a comparison takes at least: with fewer the interval is wider than most differences.
+pub(crate) const STUDY_COMPARE_SEEDS: u64 = 5;
+
+/// Points of a live study: each starts and stops a cell of its own.
+pub(crate) const STUDY_LIVE_POINTS_MAX: usize = 40;
+
+/// Seconds one point of a live study may take.
+pub(crate) const STUDY_LIVE_SECONDS_MAX: u64 = 600;
+
+/// Percent of cell C a live study plays unless told otherwise: 500 machines and 5,000 tasks, on a laptop.
+pub(crate) const STUDY_LIVE_PERCENT: u32 = 4;
+
+/// How long the tasks of the start may take to be placed.
+pub(crate) const STUDY_LIVE_FILL_WAIT: Duration = Duration::from_secs(60);
+
+/// Without a placement for so long the cell of a live study counts as filled; schedulers tell how they fare more often.
+pub(crate) const STUDY_LIVE_SETTLED_AFTER: Duration = Duration::from_secs(3);

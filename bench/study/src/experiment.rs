@@ -35,7 +35,7 @@ pub use shape::{ShapeSettings, trace_path};
 pub use sweep::{Doing, median, run, spread};
 
 /// The studies that come with the program: the Omega paper's figures, then those beyond them.
-pub const BUILT_IN: [(&str, &str); 11] = [
+pub const BUILT_IN: [(&str, &str); 19] = [
     ("figure-2", include_str!("../studies/figure-2.toml")),
     ("figure-3", include_str!("../studies/figure-3.toml")),
     ("figure-4", include_str!("../studies/figure-4.toml")),
@@ -45,8 +45,16 @@ pub const BUILT_IN: [(&str, &str); 11] = [
     ("figure-10", include_str!("../studies/figure-10.toml")),
     ("figure-11", include_str!("../studies/figure-11.toml")),
     ("figure-12-14", include_str!("../studies/figure-12-14.toml")),
+    ("figure-12-14-trace", include_str!("../studies/figure-12-14-trace.toml")),
+    ("figure-13", include_str!("../studies/figure-13.toml")),
     ("figure-15", include_str!("../studies/figure-15.toml")),
     ("figure-16", include_str!("../studies/figure-16.toml")),
+    ("beyond-staleness", include_str!("../studies/beyond-staleness.toml")),
+    ("beyond-herding", include_str!("../studies/beyond-herding.toml")),
+    ("beyond-near-full", include_str!("../studies/beyond-near-full.toml")),
+    ("beyond-in-flight", include_str!("../studies/beyond-in-flight.toml")),
+    ("beyond-mitigations", include_str!("../studies/beyond-mitigations.toml")),
+    ("beyond-fairness", include_str!("../studies/beyond-fairness.toml")),
 ];
 
 /// The value that this part of a list is at most.

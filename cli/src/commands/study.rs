@@ -3,9 +3,12 @@
 mod bench;
 mod changes;
 mod check;
+mod compare;
 mod convert;
 mod defects;
 mod golden;
+mod live;
+mod live_cell;
 mod progress;
 mod run;
 mod summary;
@@ -20,6 +23,8 @@ use crate::typed::study::StudyCommand;
 pub(super) fn run(command: StudyCommand) -> Result<Ended, Failure> {
     match command {
         StudyCommand::Run(args) => run::run(&args),
+        StudyCommand::Compare(args) => compare::run(&args),
+        StudyCommand::Live(args) => live::run(&args),
         StudyCommand::Convert(args) => convert::run(&args),
         StudyCommand::Check(args) => check::run(&args),
         StudyCommand::Golden(args) => golden::run(&args),

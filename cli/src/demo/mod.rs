@@ -6,11 +6,11 @@ mod big;
 mod checks;
 mod files;
 pub(crate) mod progress;
-mod reads;
+pub(crate) mod reads;
 mod real;
 mod report;
 pub(crate) mod scale;
-mod shapes;
+pub(crate) mod shapes;
 pub(crate) mod task;
 mod unplaced;
 

@@ -13,7 +13,7 @@ use crate::local_cell::LocalCell;
 use crate::processes::log_tail;
 
 /// One job with all its tasks, up to as many as the demo has.
-pub(super) async fn job(client: &Client, name: &str) -> Result<JobView, Failure> {
+pub(crate) async fn job(client: &Client, name: &str) -> Result<JobView, Failure> {
     let query = Query::Job { name: name.to_owned(), skip: 0, limit: DEMO_FILES as u32 };
     match client.call(Request::Read { at: None, query }).await? {
         Reply::View(view) => match view.body {
@@ -25,7 +25,7 @@ pub(super) async fn job(client: &Client, name: &str) -> Result<JobView, Failure>
 }
 
 /// The cell as a whole.
-pub(super) async fn cell(client: &Client) -> Result<CellView, Failure> {
+pub(crate) async fn cell(client: &Client) -> Result<CellView, Failure> {
     match client.call(Request::Read { at: None, query: Query::Cell }).await? {
         Reply::View(view) => match view.body {
             Body::Cell(cell) => Ok(*cell),
@@ -36,7 +36,7 @@ pub(super) async fn cell(client: &Client) -> Result<CellView, Failure> {
 }
 
 /// The server.
-pub(super) async fn status(client: &Client) -> Result<ServerStatus, Failure> {
+pub(crate) async fn status(client: &Client) -> Result<ServerStatus, Failure> {
     match client.call(Request::Status).await? {
         Reply::Status(status) => Ok(status),
         _ => Err(Failure::Answer("the server's status")),
@@ -44,7 +44,7 @@ pub(super) async fn status(client: &Client) -> Result<ServerStatus, Failure> {
 }
 
 /// The schedulers that are connected.
-pub(super) async fn schedulers(client: &Client) -> Result<Vec<SchedulerView>, Failure> {
+pub(crate) async fn schedulers(client: &Client) -> Result<Vec<SchedulerView>, Failure> {
     match client.call(Request::ListSchedulers).await? {
         Reply::Schedulers(list) => Ok(list.into_iter().filter(|s| s.live).collect()),
         _ => Err(Failure::Answer("the schedulers")),
@@ -52,7 +52,7 @@ pub(super) async fn schedulers(client: &Client) -> Result<Vec<SchedulerView>, Fa
 }
 
 /// Violated invariants, as the server finds them.
-pub(super) async fn audit(client: &Client) -> Result<Vec<String>, Failure> {
+pub(crate) async fn audit(client: &Client) -> Result<Vec<String>, Failure> {
     match client.call(Request::Audit).await? {
         Reply::Audit { violations, .. } => Ok(violations),
         _ => Err(Failure::Answer("an audit")),
@@ -60,7 +60,7 @@ pub(super) async fn audit(client: &Client) -> Result<Vec<String>, Failure> {
 }
 
 /// How many machines are in this state, in an answer to [`Query::Cell`].
-pub(super) fn machines(reply: &Reply, state: MachineState) -> u32 {
+pub(crate) fn machines(reply: &Reply, state: MachineState) -> u32 {
     let Reply::View(view) = reply else { return 0 };
     let Body::Cell(cell) = &view.body else { return 0 };
     let [ready, draining, down] = cell.machines;
@@ -75,7 +75,7 @@ pub(super) fn machines(reply: &Reply, state: MachineState) -> u32 {
 ///
 /// # Errors
 /// One has ended by itself: its name and its last words.
-pub(super) fn all_alive(cell: &mut LocalCell) -> Result<(), Failure> {
+pub(crate) fn all_alive(cell: &mut LocalCell) -> Result<(), Failure> {
     let Some(died) = cell.processes.died().into_iter().next() else { return Ok(()) };
     let tail = log_tail(&died.log).unwrap_or_default();
     Err(DemoError::Died { name: died.name, status: died.status.to_string(), tail }.into())

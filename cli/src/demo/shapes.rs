@@ -13,7 +13,7 @@ use crate::local_cell::LocalCell;
 
 /// Starts one agent process that plays these machines. It names them and deals them to racks by itself; their
 /// capacities and platforms are these.
-pub(super) fn start_agent(cell: &mut LocalCell, machines: &[MachineSpec]) -> Result<String, Failure> {
+pub(crate) fn start_agent(cell: &mut LocalCell, machines: &[MachineSpec]) -> Result<String, Failure> {
     let path = cell.dir().join("shapes.toml");
     fs::write(&path, text(machines)).map_err(|e| Failure::write(&path, e))?;
     let path = path.display().to_string();

@@ -11,6 +11,10 @@ use super::workloads::{CheckArgs, ConvertArgs};
 pub(crate) enum StudyCommand {
     /// Run studies: the paper's figures, or your own file
     Run(RunArgs),
+    /// Compare two settings on the same seeds: which metric differs, and how sure that is
+    Compare(CompareArgs),
+    /// Run a study on a real cell too (server, schedulers, simulated machines), and plot both
+    Live(LiveArgs),
     /// Turn a trace, a log of a cell, or a model into tables that studies replay
     Convert(Box<ConvertArgs>),
     /// Check such tables, and say what is in them
@@ -48,6 +52,72 @@ pub(crate) struct RunArgs {
     /// Run everything again
     #[arg(long)]
     pub(crate) fresh: bool,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  ohm study compare mine.toml
+  ohm study compare before.toml after.toml --seeds 20
+  ohm study compare figure-12-14 --first 'fine, incremental' --second 'coarse, incremental'
+
+Runs both on the same seeds and gives, for each point and metric, the mean of the differences with its 95 % interval
+(Student's t over the pairs). Without labels the first two series of one study are compared, or the first of each of two.
+One interval in twenty misses 0 by chance alone; -o json has all of them.")]
+pub(crate) struct CompareArgs {
+    /// A built-in study or a file
+    #[arg(value_name = "FIGURE|FILE")]
+    pub(crate) a: String,
+    /// Another with the same axes
+    #[arg(value_name = "FIGURE|FILE")]
+    pub(crate) b: Option<String>,
+    /// The series of the first
+    #[arg(long, value_name = "LABEL")]
+    pub(crate) first: Option<String>,
+    /// The series of the second
+    #[arg(long, value_name = "LABEL")]
+    pub(crate) second: Option<String>,
+    /// Seeds, at least 2 [default: those of the study, at least 5]
+    #[arg(long, value_name = "N")]
+    pub(crate) seeds: Option<u64>,
+    /// Where runs are kept
+    #[arg(long, value_name = "DIR", default_value = "studies")]
+    pub(crate) out: PathBuf,
+    /// Runs at a time [default: one per core]
+    #[arg(long, value_name = "N")]
+    pub(crate) threads: Option<usize>,
+    /// Compare a small size
+    #[arg(long)]
+    pub(crate) smoke: bool,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  ohm study live figure-14-live
+  ohm study live mine.toml --seconds 30 --percent 10
+
+Each point is run in virtual time, and then on a real cell on this machine: a server, scheduler processes, and an agent that
+plays the machines, all connected by QUIC. The hours of the study pass in so many seconds, decision times with them.
+Writes NAME-live.csv and plots with both. It takes the seconds given, and some five more, per point.")]
+pub(crate) struct LiveArgs {
+    /// A built-in study or a file, of the engine cell
+    #[arg(value_name = "FIGURE|FILE")]
+    pub(crate) what: String,
+    /// Seconds that the hours of the study take
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    pub(crate) seconds: u64,
+    /// Percent of cell C, here and in virtual time [default: as the study says, at most 4]
+    #[arg(long, value_name = "N")]
+    pub(crate) percent: Option<u32>,
+    /// Where results are written
+    #[arg(long, value_name = "DIR", default_value = "studies")]
+    pub(crate) out: PathBuf,
+    /// Run a small size
+    #[arg(long)]
+    pub(crate) smoke: bool,
     #[command(flatten)]
     pub(crate) output: OutputArgs,
 }

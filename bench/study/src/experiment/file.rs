@@ -249,6 +249,15 @@ impl Study {
         Ok(cases)
     }
 
+    /// All points, in the order of series and axes.
+    ///
+    /// # Errors
+    /// Settings were changed to what makes no sense.
+    pub fn points(&self) -> Result<Vec<Case>, StudyError> {
+        let form = |m: Mistake| StudyError::Form { path: self.name.clone(), line: None, problem: m.problem };
+        self.cases().map_err(form)
+    }
+
     /// The settings of a point, with the workload it names.
     fn settings(&self, table: Table, workloads: &mut BTreeMap<String, Found>) -> Result<Settings, String> {
         let mut settings = self.kind.settings(table)?;
@@ -262,7 +271,8 @@ impl Study {
     /// Refuses metrics that a point doesn't measure.
     fn measured_by(&self, point: &Point) -> Result<(), String> {
         let plotted = self.plot.iter().map(|p| &p.metric);
-        let mut wanted = plotted.chain(self.check.iter().map(|c| &c.metric)).filter(|metric| !metric.is_empty());
+        let mut wanted =
+            plotted.chain(self.check.iter().map(|c| &c.metric)).filter(|metric| !metric.is_empty());
         match wanted.find(|metric| !Metrics::FIRST_FIT.contains(&metric.as_str())) {
             Some(metric) if point.engine == "first-fit" && Metrics::NAMES.contains(&metric.as_str()) => {
                 Err(format!("metric: {metric} is measured only with engine = \"cell\""))

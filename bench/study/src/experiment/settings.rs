@@ -34,7 +34,7 @@ pub enum Kind {
 #[derive(Clone, PartialEq, Debug)]
 pub enum Settings {
     /// Of schedulers on a cell.
-    Sweep(Point),
+    Sweep(Box<Point>),
     /// Of a look at a workload.
     Workload(ShapeSettings),
     /// Of MapReduce jobs on idle resources.
@@ -101,7 +101,7 @@ impl Kind {
             Kind::Sweep => {
                 let point: Point = table.try_into().map_err(told)?;
                 point.check()?;
-                Ok(Settings::Sweep(point))
+                Ok(Settings::Sweep(Box::new(point)))
             }
             Kind::Workload => {
                 let shape: ShapeSettings = table.try_into().map_err(told)?;
@@ -180,7 +180,9 @@ impl Settings {
                 let found = match (point.policy == "own", own) {
                     (false, _) => point.run(seed)?,
                     (true, Some(own)) => cell::run_policies(point, seed, Some(own))?,
-                    (true, None) => return Err("policy: own is what a program gives with `Doing::own`".to_owned()),
+                    (true, None) => {
+                        return Err("policy: own is what a program gives with `Doing::own`".to_owned());
+                    }
                 };
                 for (class, metrics) in CLASSES.iter().zip(found) {
                     ran.measured_all(class, &metrics);
@@ -195,7 +197,9 @@ impl Settings {
     /// Why it can't be run here, when that is no mistake: a trace that isn't there.
     pub fn missing(&self) -> Option<String> {
         match self {
-            Settings::Sweep(point) => (point.workload == GOOGLE_WORD && point.found.is_none()).then(no_google),
+            Settings::Sweep(point) => {
+                (point.workload == GOOGLE_WORD && point.found.is_none()).then(no_google)
+            }
             Settings::MapReduce(_) => None,
             Settings::Workload(shape) => shape.missing(),
         }

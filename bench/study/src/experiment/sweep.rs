@@ -24,11 +24,7 @@ pub struct Doing<'a> {
 /// # Errors
 /// The study has a setting that can't be run, or a run can't be kept.
 pub fn run(study: &Study, runs: &mut Runs, doing: &Doing<'_>) -> Result<Results, StudyError> {
-    let cases = study.cases().map_err(|mistake| StudyError::Form {
-        path: study.name.clone(),
-        line: None,
-        problem: mistake.problem,
-    })?;
+    let cases = study.points()?;
     let mut left_out = BTreeSet::new();
     let mut todo: Vec<(&Case, u64)> = Vec::new();
     for case in &cases {

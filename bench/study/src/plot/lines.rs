@@ -10,6 +10,9 @@ struct Line {
     points: Vec<(f64, f64, f64)>,
 }
 
+/// What the label of a series ends with that was measured on real processes.
+const LIVE: &str = ", live";
+
 pub(super) fn draw(study: &Study, plotted: &Plotted, results: &Results) -> Result<String, String> {
     let lines = lines(study, plotted, results);
     let axis = &study.axis[0];
@@ -50,7 +53,7 @@ fn lines(study: &Study, plotted: &Plotted, results: &Results) -> Vec<Line> {
     let drawn: Vec<&str> =
         study.series.iter().map(|s| s.label.as_str()).filter(|label| plotted.draws(label)).collect();
     for series in &drawn {
-        for second in &seconds {
+        for (at_second, second) in seconds.iter().enumerate() {
             let label = match (second, study.axis.get(1)) {
                 (Some(value), Some(axis)) if drawn.len() == 1 => format!("{} {value}", axis.label),
                 (Some(value), Some(axis)) => format!("{series}, {} {value}", axis.label),
@@ -64,8 +67,12 @@ fn lines(study: &Study, plotted: &Plotted, results: &Results) -> Vec<Line> {
                 };
                 study.axis[0].values.iter().filter_map(at).collect()
             };
-            let colour = colour(lines.iter().filter(|line: &&Line| line.entry.mark == Mark::Line).count());
-            let entry = Legend { label: label.clone(), colour, mark: Mark::Line };
+            // What was measured on real processes is drawn beside the same in virtual time, in its colour.
+            let live = series.ends_with(LIVE);
+            let before = lines.iter().filter(|line: &&Line| line.entry.mark == Mark::Line).count();
+            let colour = colour(if live { before.saturating_sub(seconds.len()) + at_second } else { before });
+            let mark = if live { Mark::Dashes } else { Mark::Line };
+            let entry = Legend { label: label.clone(), colour, mark };
             lines.push(Line { entry, points: of(&plotted.metric) });
             if !plotted.beside.is_empty() {
                 let entry = Legend {

@@ -32,7 +32,10 @@ pub(super) fn run(args: &CompareArgs) -> Result<Ended, Failure> {
         (a, b) = (a.reduced(), b.reduced());
     }
     if a.axis != b.axis || a.kind != b.kind {
-        return Err(Failure::Input(format!("{} and {} have other axes: their points are no pairs", a.name, b.name)));
+        return Err(Failure::Input(format!(
+            "{} and {} have other axes: their points are no pairs",
+            a.name, b.name
+        )));
     }
     let seeds = args.seeds.unwrap_or(a.seeds.max(b.seeds).max(STUDY_COMPARE_SEEDS));
     a.series.retain(|series| series.label == labels.0);
@@ -71,7 +74,10 @@ fn label(study: &Study, flag: &str, asked: Option<&str>, number: usize) -> Resul
         None => labels.get(number),
     };
     found.map(|label| (*label).to_owned()).ok_or_else(|| {
-        let problem = asked.map_or_else(|| "there is no second series".to_owned(), |asked| format!("{asked:?} is no series"));
+        let problem = asked.map_or_else(
+            || "there is no second series".to_owned(),
+            |asked| format!("{asked:?} is no series"),
+        );
         Failure::Input(format!("{flag}: {problem} of {}; it has {}", study.name, labels.join(", ")))
     })
 }
@@ -91,7 +97,7 @@ fn listing(found: &[Difference]) -> Listing {
     for d in found {
         let at: Vec<String> = d.at.iter().map(f64::to_string).collect();
         let (low, high) = d.interval;
-        let verdict = if d.is_significant() { Cell::toned("differs", Tone::Warning) } else { Cell::from("") };
+        let verdict = if d.is_significant() { Cell::toned("differs", Tone::Notable) } else { Cell::from("") };
         let cells = vec![
             at.join(", ").into(),
             d.class.clone().into(),

@@ -31,14 +31,24 @@ pub(super) fn run(args: &LiveArgs) -> Result<Ended, Failure> {
             cases.len()
         )));
     }
-    let points = cases.iter().map(|case| Ok((case, live_point(&study, case)?))).collect::<Result<Vec<_>, Failure>>()?;
+    let points = cases
+        .iter()
+        .map(|case| Ok((case, live_point(&study, case)?)))
+        .collect::<Result<Vec<_>, Failure>>()?;
     std::fs::create_dir_all(&args.out).map_err(|source| Failure::write(&args.out, source))?;
     let virtual_time = measured(&study, &args.out, 1, false)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let mut both = virtual_time.clone();
     let mut lived_all = Vec::new();
     for (number, (case, point)) in points.iter().enumerate() {
-        show::say(&format!("{}: {} of {} on a real cell: {} at {:?}", study.name, number + 1, points.len(), case.series, case.at));
+        show::say(&format!(
+            "{}: {} of {} on a real cell: {} at {:?}",
+            study.name,
+            number + 1,
+            points.len(),
+            case.series,
+            case.at
+        ));
         let lived = runtime.block_on(live_cell::run(point, args.seconds, &args.out))?;
         both.runs.push(Run {
             config: "live".to_owned(),
@@ -73,15 +83,21 @@ fn prepared(args: &LiveArgs) -> Result<Study, Failure> {
 
 /// The settings of a point, if a real cell can have them.
 fn live_point(study: &Study, case: &Case) -> Result<Point, Failure> {
-    let refused = |problem: &str| Failure::Input(format!("{}: series {:?}: {problem}", study.name, case.series));
-    let Settings::Sweep(point) = &case.settings else { return Err(refused("this kind of study has no live form")) };
+    let refused =
+        |problem: &str| Failure::Input(format!("{}: series {:?}: {problem}", study.name, case.series));
+    let Settings::Sweep(point) = &case.settings else {
+        return Err(refused("this kind of study has no live form"));
+    };
     if point.engine != "cell" {
         return Err(refused("engine: a real cell runs the production code; write engine = \"cell\""));
     }
     if point.architecture != "omega" {
         return Err(refused("architecture: a real cell is omega: shared state"));
     }
-    Ok(point.clone())
+    if !point.workload.is_empty() {
+        return Err(refused("workload: a real cell is given the synthetic cell C"));
+    }
+    Ok((**point).clone())
 }
 
 fn live_label(series: &str) -> String {
@@ -136,7 +152,8 @@ fn listing(lived: &[(&Case, Lived)], virtual_time: &Results) -> Listing {
         for class in ["batch", "service"] {
             for metric in Lived::METRICS {
                 let live = ran.value(class, metric).unwrap_or_default();
-                let expected = virtual_time.at(&case.series, &case.at, class, metric).map_or(f64::NAN, |(v, _)| v);
+                let expected =
+                    virtual_time.at(&case.series, &case.at, class, metric).map_or(f64::NAN, |(v, _)| v);
                 let at: Vec<String> = case.at.iter().map(f64::to_string).collect();
                 let cells = vec![
                     case.series.clone().into(),

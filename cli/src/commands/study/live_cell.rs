@@ -111,14 +111,22 @@ async fn start(
     }
     let (job, task) = (micros(point.service_job_s), micros(point.service_task_s));
     let think = ["--think-job", &job, "--think-task", &task, "--seed", "99", "--in-flight", "1"];
-    cell.start_scheduler(division.service(), "batch", division.service(), &[&terms[..], &think[..]].concat())?;
+    cell.start_scheduler(
+        division.service(),
+        "batch",
+        division.service(),
+        &[&terms[..], &think[..]].concat(),
+    )?;
     shapes::start_agent(cell, &workload.machines)?;
     let client = cell.connect().await?;
     let (began, wanted) = (Instant::now(), workload.machines.len());
     loop {
         let reply = client.call(Request::Read { at: None, query: Query::Cell }).await?;
         let ready = reads::machines(&reply, MachineState::Ready) as usize;
-        if matches!(reply, Reply::View(_)) && ready >= wanted && reads::schedulers(&client).await?.len() > division.batch().count() {
+        if matches!(reply, Reply::View(_))
+            && ready >= wanted
+            && reads::schedulers(&client).await?.len() > division.batch().count()
+        {
             return Ok(client);
         }
         pause(cell, began, "the machines to register").await?;
@@ -152,12 +160,18 @@ async fn pause(cell: &mut LocalCell, began: Instant, what: &str) -> Result<(), F
     Ok(())
 }
 
-fn measured(figures: &Figures, before: &[SchedulerView], after: &[SchedulerView], division: &Division) -> Lived {
+fn measured(
+    figures: &Figures,
+    before: &[SchedulerView],
+    after: &[SchedulerView],
+    division: &Division,
+) -> Lived {
     let mut lived = Lived::default();
     for view in after {
         let of = if view.name == division.service() { &mut lived.service } else { &mut lived.batch };
         let told = |views: &[SchedulerView]| {
-            let telemetry = views.iter().find(|v| v.session == view.session).and_then(|v| v.telemetry.clone());
+            let telemetry =
+                views.iter().find(|v| v.session == view.session).and_then(|v| v.telemetry.clone());
             telemetry.map_or((0, 0), |t| (t.busy_us, t.uptime_us))
         };
         let ((busy_from, up_from), (busy_to, up_to)) = (told(before), told(after));
