@@ -58,7 +58,7 @@ fn write_tables(dir: &Path) {
         ("tasks.csv", format!("job,count,cpu_milli,memory_bytes,run_for_us\n{}", tasks.collect::<String>())),
     ];
     for (name, text) in files {
-        std::fs::write(dir.join(name), text).unwrap();
+        std::fs::write(dir.join(name), text).expect("a temporary directory takes files");
     }
 }
 
