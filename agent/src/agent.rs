@@ -17,6 +17,7 @@ use cell_state::{MachineId, Resources, Seq, TaskId, Time};
 
 use crate::bounds::DISPLACED_RETRY_US;
 use crate::doors::{Input, Output, Refused, Setup};
+use crate::due::Due;
 use crate::follow::{Target, changes};
 use crate::kept::Write;
 use crate::outbox::Outbox;
@@ -50,6 +51,7 @@ pub struct Agent {
     /// What the cell is known to have reached: a snapshot from before says nothing.
     pub(crate) gate: Seq,
     pub(crate) placements: BTreeMap<PlacementId, Placement>,
+    pub(crate) due: Due,
     pub(crate) outbox: Outbox,
     outputs: VecDeque<Output>,
     writes: u64,
@@ -71,6 +73,7 @@ impl Agent {
             seq: Seq(0),
             gate: Seq(0),
             placements: BTreeMap::new(),
+            due: Due::default(),
             outbox: Outbox::restore(kept.reported, &kept.reports),
             outputs: VecDeque::new(),
             writes: 0,
@@ -107,12 +110,17 @@ impl Agent {
             Input::Refused(why) => self.refused(now, why),
             Input::Wake => {}
         }
-        self.due(now);
-        self.start_what_fits();
+        self.do_due(now);
+        self.prune_timers();
+        self.due.look = true;
     }
 
     /// The next thing to do.
     pub fn poll(&mut self) -> Option<Output> {
+        if self.outputs.is_empty() && std::mem::take(&mut self.due.look) {
+            // As late as possible: what arrived together is looked at once.
+            self.start_what_fits();
+        }
         if let Some(output) = self.outputs.pop_front() {
             return Some(output);
         }
@@ -129,8 +137,7 @@ impl Agent {
             Link::Online => self.outbox.next_timeout(),
             Link::Offline | Link::Registering => None,
         };
-        let placements = self.placements.values().filter_map(Placement::next_timeout);
-        placements.chain(link).min()
+        self.due.next_timer().into_iter().chain(link).min()
     }
 
     /// The machine's description.
@@ -214,6 +221,7 @@ impl Agent {
     fn reincarnate(&mut self, now: Time) {
         self.incarnation = self.incarnation.wrapping_add(1);
         self.outbox.reset();
+        self.due.forget_reports();
         self.synced = false;
         self.lose_all(now);
         self.register_after = self.record(Write::Reincarnate { incarnation: self.incarnation });
@@ -248,10 +256,11 @@ impl Agent {
         self.record(Write::Acknowledged { upto });
         // Whatever is read from now on was written knowing these ends.
         self.gate = self.gate.max(at);
-        let over = |p: &Placement| matches!(p.phase, Phase::Ended { report } if report <= upto);
-        let over = self.placements.iter().filter(|(_, p)| over(p)).map(|(id, _)| *id);
-        for id in over.collect::<Vec<_>>() {
-            self.forget(id);
+        for (number, id) in self.due.over_upto(upto) {
+            let over = |p: &Placement| matches!(p.phase, Phase::Ended { report } if report == number);
+            if self.placements.get(&id).is_some_and(over) {
+                self.forget(id);
+            }
         }
     }
 
@@ -273,7 +282,7 @@ impl Agent {
     }
 
     /// What is due at this time.
-    fn due(&mut self, now: Time) {
+    fn do_due(&mut self, now: Time) {
         self.outbox.wake(now);
         if matches!(self.link, Link::Displaced { retry_at } if retry_at <= now) {
             self.register();

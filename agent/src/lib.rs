@@ -30,6 +30,7 @@ mod admission;
 mod agent;
 pub mod bounds;
 mod doors;
+mod due;
 mod fleet;
 mod follow;
 mod kept;

@@ -1,11 +1,10 @@
 //! The life of placements on the machine: from waiting to started, from asked to stop to gone, from gone to forgotten.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use cell_state::event::Seen;
 use cell_state::task::{Exit, NotStarted};
-use cell_state::{JobId, MachineId, Resources, TaskId, Time};
+use cell_state::{JobId, MachineId, Resources, Time};
 
 use crate::admission::{Obstacle, Room};
 use crate::agent::Agent;
@@ -17,56 +16,62 @@ use crate::spec::Spec;
 
 impl Agent {
     pub(crate) fn spec_here(&mut self, job: JobId, version: u32, spec: &Arc<Spec>) {
-        for (id, placement) in self.waiting_for(job, version) {
+        for id in self.due.take_asked((job, version)) {
+            let Some(placement) = self.asking(id, version) else { continue };
             if let Some((group, demand)) = spec.group(id.task.group) {
                 placement.stop_grace_us = group.stop_grace_us;
                 placement.resources.get_or_insert(demand.resources);
             }
             placement.spec = Wanted::Here(spec.clone());
+            self.due.startable(id);
         }
     }
 
     pub(crate) fn spec_missing(&mut self, now: Time, job: JobId, version: u32) {
-        for (_, placement) in self.waiting_for(job, version) {
-            placement.spec = Wanted::Retry(now.plus(SPEC_RETRY_US));
+        let again = now.plus(SPEC_RETRY_US);
+        for id in self.due.take_asked((job, version)) {
+            let Some(placement) = self.asking(id, version) else { continue };
+            placement.spec = Wanted::Retry(again);
+            self.due.at(again, id);
         }
     }
 
     /// Asks again for the specs whose answers were lost with a connection.
     pub(crate) fn ask_again(&mut self) {
-        let asked = self.placements.iter().filter(|(_, p)| matches!(p.spec, Wanted::Asked));
-        let asked: BTreeSet<_> = asked.map(|(id, p)| (id.task.job, p.version)).collect();
-        for (job, version) in asked {
+        for (job, version) in self.due.asked().collect::<Vec<_>>() {
             self.output(Output::FetchSpec { job, version });
         }
     }
 
-    fn waiting_for(
-        &mut self,
-        job: JobId,
-        version: u32,
-    ) -> impl Iterator<Item = (PlacementId, &mut Placement)> {
-        let first = PlacementId::first_of(TaskId { job, group: 0, index: 0 });
-        let of_job = self.placements.range_mut(first..).take_while(move |(id, _)| id.task.job == job);
-        let asked = of_job.filter(move |(_, p)| p.version == version && matches!(p.spec, Wanted::Asked));
-        asked.map(|(id, placement)| (*id, placement))
+    /// Asks for the spec of a placement, unless it is being asked for.
+    pub(crate) fn ask_spec(&mut self, id: PlacementId, version: u32) {
+        let job = id.task.job;
+        if self.due.ask((job, version), id) {
+            self.output(Output::FetchSpec { job, version });
+        }
+    }
+
+    fn asking(&mut self, id: PlacementId, version: u32) -> Option<&mut Placement> {
+        let placement = self.placements.get_mut(&id)?;
+        (placement.version == version && matches!(placement.spec, Wanted::Asked)).then_some(placement)
     }
 
     /// Records the intent to start every placement that waits for nothing more.
     pub(crate) fn start_what_fits(&mut self) {
         let Some(machine) = self.machine.filter(|_| self.synced) else { return };
-        let waiting = self.placements.iter().filter(|(_, p)| p.phase == Phase::Waiting);
-        let waiting = waiting.filter_map(|(id, p)| match &p.spec {
-            Wanted::Here(spec) => Some((*id, spec.clone())),
-            Wanted::Asked | Wanted::Retry(_) | Wanted::Done => None,
-        });
-        let waiting = waiting.collect::<Vec<_>>();
+        let waiting = self.due.take_startable();
         if waiting.is_empty() {
             return;
         }
         let mut room = self.room(machine);
-        for (id, spec) in waiting {
+        for id in waiting {
+            let placement = self.placements.get(&id).filter(|p| p.phase == Phase::Waiting);
+            let Some(Wanted::Here(spec)) = placement.map(|p| &p.spec) else { continue };
+            let spec = spec.clone();
             self.try_start(&mut room, id, &spec);
+            if self.placements.get(&id).is_some_and(|p| p.phase == Phase::Waiting) {
+                self.due.startable(id);
+            }
         }
     }
 
@@ -99,6 +104,7 @@ impl Agent {
                 let placement = self.placements.get_mut(&id).expect("it was just read");
                 placement.waits_for = Vec::new();
                 placement.phase = Phase::Recording { write };
+                self.due.recording(write, id);
             }
             Err(Obstacle::Occupied(_)) => {}
             Err(Obstacle::Unfit(_)) => self.end(id, Exit::NotStarted(NotStarted::Unfit)),
@@ -107,21 +113,17 @@ impl Agent {
 
     /// Starts the placements whose intent is durable by now.
     pub(crate) fn start_recorded(&mut self) {
-        let mut starts = Vec::new();
-        for (id, placement) in &mut self.placements {
-            let Phase::Recording { write } = placement.phase else { continue };
-            if write > self.recorded {
-                continue;
-            }
+        while let Some((number, id)) = self.due.next_recorded(self.recorded) {
+            let recording =
+                |p: &&mut Placement| matches!(p.phase, Phase::Recording { write } if write == number);
+            let Some(placement) = self.placements.get_mut(&id).filter(recording) else { continue };
             let Wanted::Here(spec) = std::mem::replace(&mut placement.spec, Wanted::Done) else {
                 unreachable!("an intent is recorded once the spec is here")
             };
             placement.phase = Phase::Starting;
             let resources = placement.resources.unwrap_or(Resources::ZERO);
-            let intent = intent_of(*id, placement, resources);
-            starts.push(Start { incarnation: self.incarnation, intent, spec });
-        }
-        for start in starts {
+            let intent = intent_of(id, placement, resources);
+            let start = Start { incarnation: self.incarnation, intent, spec };
             self.output(Output::Start(Box::new(start)));
         }
     }
@@ -157,6 +159,7 @@ impl Agent {
         placement.phase = Phase::Ended { report };
         placement.spec = Wanted::Done;
         placement.waits_for = Vec::new();
+        self.due.over(report, id);
     }
 
     /// Tells a running placement to end, and sets the time after which it is killed.
@@ -166,28 +169,42 @@ impl Agent {
         if grace == 0 {
             return self.kill(now, id);
         }
-        placement.stop = Stop::Grace { kill_at: now.plus(grace) };
+        let kill_at = now.plus(grace);
+        placement.stop = Stop::Grace { kill_at };
+        self.due.at(kill_at, id);
         self.output(Output::Signal(id, Signal::Term));
     }
 
     fn kill(&mut self, now: Time, id: PlacementId) {
         let placement = self.placements.get_mut(&id).expect("callers name known placements");
-        placement.stop = Stop::Killed { again_at: now.plus(KILL_AGAIN_US) };
+        let again_at = now.plus(KILL_AGAIN_US);
+        placement.stop = Stop::Killed { again_at };
+        self.due.at(again_at, id);
         self.output(Output::Signal(id, Signal::Kill));
     }
 
     /// Does what is due at this time: kills, and asks again for specs.
     pub(crate) fn placements_due(&mut self, now: Time) {
-        let due = self.placements.iter().filter(|(_, p)| p.next_timeout().is_some_and(|at| at <= now));
-        for id in due.map(|(id, _)| *id).collect::<Vec<_>>() {
-            let placement = self.placements.get_mut(&id).expect("it was just read");
+        for (at, id) in self.due.timers_upto(now) {
+            let due = |p: &&mut Placement| p.next_timeout() == Some(at);
+            let Some(placement) = self.placements.get_mut(&id).filter(due) else { continue };
             if placement.phase == Phase::Waiting {
                 placement.spec = Wanted::Asked;
                 let version = placement.version;
-                self.output(Output::FetchSpec { job: id.task.job, version });
+                self.ask_spec(id, version);
             } else {
                 self.kill(now, id);
             }
+        }
+    }
+
+    /// Drops timers that nobody waits for any more, so that the first one is meant.
+    pub(crate) fn prune_timers(&mut self) {
+        while let Some((at, id)) = self.due.first_timer() {
+            if self.placements.get(&id).and_then(Placement::next_timeout) == Some(at) {
+                return;
+            }
+            self.due.drop_first_timer();
         }
     }
 }

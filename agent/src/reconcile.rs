@@ -1,5 +1,7 @@
 //! What should run here, as the log says it, against what is known here.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use cell_state::job::JobSpec;
 use cell_state::machine::MachineState;
 use cell_state::page::Assigned;
@@ -10,7 +12,6 @@ use cell_state::{JobId, Seq, TaskId, Time};
 use cell_state::event::Seen;
 
 use crate::agent::Agent;
-use crate::doors::Output;
 use crate::follow::Change;
 use crate::kept::{Found, Intent, Kept, Write};
 use crate::placement::{Phase, Placement, PlacementId, Stop, Wanted};
@@ -23,10 +24,12 @@ impl Agent {
             let id = PlacementId::of(report);
             if matches!(report.seen, Seen::Ended(_)) && !kept.records.contains_key(&id) {
                 self.placements.insert(id, Placement::ended(0, *number));
+                self.due.over(*number, id);
             }
         }
+        let found_by_id: BTreeMap<_, _> = found.iter().map(|f| (f.intent.id, f.exit)).collect();
         for (id, record) in &kept.records {
-            let there = found.iter().find(|f| f.intent.id == *id);
+            let there = found_by_id.get(id).copied();
             match (record.ended, there) {
                 (Some(exit), _) => {
                     let report =
@@ -35,6 +38,7 @@ impl Agent {
                         Some(number) => {
                             let ended = Placement::ended(record.intent.version, number);
                             self.placements.insert(*id, ended);
+                            self.due.over(number, *id);
                         }
                         // Acknowledged: whatever the cell says from now on, it says knowing this end.
                         None => drop(self.record(Write::Forget(*id))),
@@ -42,7 +46,7 @@ impl Agent {
                 }
                 (None, there) => {
                     self.placements.insert(*id, restored(&record.intent));
-                    match there.map(|found| found.exit) {
+                    match there {
                         // If the cell hasn't seen its start, the next snapshot says so.
                         Some(None) => {}
                         Some(Some(exit)) => self.end(*id, exit),
@@ -68,9 +72,9 @@ impl Agent {
             return;
         }
         self.seq = at;
-        let absent = self.placements.iter().filter(|(id, p)| {
-            p.assigned && !assigned.iter().any(|a| a.task == id.task && a.epoch == id.epoch)
-        });
+        let wanted: BTreeSet<_> =
+            assigned.iter().map(|a| PlacementId { task: a.task, epoch: a.epoch }).collect();
+        let absent = self.placements.iter().filter(|(id, p)| p.assigned && !wanted.contains(id));
         for id in absent.map(|(id, _)| *id).collect::<Vec<_>>() {
             self.unassign(now, id);
         }
@@ -174,7 +178,7 @@ impl Agent {
     /// A new placement: gets its spec, and waits.
     fn expect(&mut self, id: PlacementId, version: u32) {
         self.placements.insert(id, Placement::waiting(version));
-        self.output(Output::FetchSpec { job: id.task.job, version });
+        self.ask_spec(id, version);
     }
 
     /// The placement of a task that the cell means: the one of the highest epoch.

@@ -110,3 +110,20 @@ pub(crate) const STUDY_LIVE_FILL_WAIT: Duration = Duration::from_secs(60);
 
 /// Without a placement for so long the cell of a live study counts as filled; schedulers tell how they fare more often.
 pub(crate) const STUDY_LIVE_SETTLED_AFTER: Duration = Duration::from_secs(3);
+/// Tasks of one `ohm load tasks`: they are one group of one job.
+pub(crate) const LOAD_TASKS_MAX: u32 = cell_state::bounds::GROUP_TASKS_MAX;
+
+/// Tasks that go first and aren't counted: they start what is started once.
+pub(crate) const LOAD_TASKS_WARM_UP: u32 = 64;
+
+/// How long commands are spawned without Ohm, once by one thread and once by as many as there are cores.
+pub(crate) const LOAD_SPAWN_FOR: Duration = Duration::from_secs(1);
+
+/// How often it is looked whether the tasks are done: the resolution of the result.
+pub(crate) const LOAD_TASKS_LOOK_EVERY: Duration = Duration::from_millis(2);
+
+/// Tasks that the agent of `ohm load tasks` has room for: enough that it never waits for the schedulers.
+pub(crate) const LOAD_TASKS_AT_ONCE: u32 = 512;
+
+/// The same for simulated tasks, which end when they start.
+pub(crate) const LOAD_SIMULATED_AT_ONCE: u32 = 20_000;

@@ -26,6 +26,7 @@ use crate::failure::{Failure, told};
 use crate::typed::connect::ConnectArgs;
 
 /// Where to connect and as whom: checked, nothing opened yet.
+#[derive(Clone)]
 pub(crate) struct Connection {
     server: SocketAddr,
     credentials: Credentials,

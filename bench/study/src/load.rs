@@ -30,6 +30,7 @@ mod schedulers;
 mod server_cost;
 pub mod settings;
 pub mod skew;
+mod spawn;
 mod wires;
 
 use std::collections::BTreeSet;
@@ -62,6 +63,7 @@ pub use measured::Measured;
 pub use server_cost::Used;
 pub use settings::{Axis, Proposing, Settings};
 pub use skew::Skew;
+pub use spawn::{Spawned, spawn};
 pub use wires::Party;
 
 /// What each machine has, and what each task asks for: 320 tasks fill a machine.

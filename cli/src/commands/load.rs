@@ -253,7 +253,7 @@ impl Certificates<'_> {
 }
 
 /// A number that no other run has: the time, in nanoseconds.
-fn instance() -> u64 {
+pub(super) fn instance() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
     u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
 }
@@ -269,7 +269,7 @@ mod tests {
     fn check(args: &[&str]) -> Result<Load, String> {
         let typed = ["ohm", "load", "--self"].iter().chain(args);
         match Cli::try_parse_from(typed).map_err(|e| e.to_string())?.command {
-            Command::Load(args) => Load::check(*args).map_err(|e| e.told()),
+            Command::Load(args) => Load::check(args.load).map_err(|e| e.told()),
             other => panic!("{other:?}"),
         }
     }

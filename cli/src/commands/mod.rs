@@ -16,6 +16,7 @@ mod job_stop;
 mod job_why;
 mod load;
 mod load_report;
+mod load_tasks;
 mod node;
 mod pages;
 mod quota;
@@ -33,6 +34,7 @@ use std::future::Future;
 use crate::demo;
 use crate::failure::{Ended, Failure};
 use crate::typed::jobs::JobCommand;
+use crate::typed::load::LoadKind;
 use crate::typed::roles::{SchedulerCommand, ServerCommand};
 use crate::typed::tasks::TaskCommand;
 use crate::typed::{Cli, Command};
@@ -47,7 +49,10 @@ pub(crate) fn run(cli: Cli) -> Result<Ended, Failure> {
         Command::Dev(args) => wait_for(dev::run(dev::Dev::check(args)?)),
         Command::Demo(args) => wait_for(demo::run(demo::Demo::check(args)?)),
         Command::Scale(args) => wait_for(demo::scale::run(demo::scale::Scale::check(args)?)),
-        Command::Load(args) => wait_for(load::run(load::Load::check(*args)?)),
+        Command::Load(args) => match args.kind {
+            None => wait_for(load::run(load::Load::check(args.load)?)),
+            Some(LoadKind::Tasks(args)) => wait_for(load_tasks::run(load_tasks::LoadTasks::check(args)?)),
+        },
         Command::Study(command) => study::run(command),
         Command::DemoTask(args) => demo::task::run(&args),
         Command::ScalePeers(args) => wait_for(demo::scale::peers::run(args)),

@@ -2,9 +2,91 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, Subcommand, ValueEnum};
 
-use super::connect::OutputArgs;
+use super::connect::{ConnectArgs, Format, OutputArgs};
+
+/// What a load consists of.
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct LoadCommand {
+    #[command(subcommand)]
+    pub(crate) kind: Option<LoadKind>,
+    #[command(flatten)]
+    pub(crate) load: LoadArgs,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum LoadKind {
+    /// Run many short tasks, and measure how fast they are started and recorded as finished
+    Tasks(LoadTasksArgs),
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  ohm load tasks -n 10000 -- true
+  ohm load tasks -n 10000 -- true -o json          the -o at the very end is ohm's own
+  ohm load tasks -o table -- kubectl get -o json   with an -o of ohm's before the --, the last one is the command's
+  ohm load tasks -n 500000 --driver simulated
+  ohm load tasks -n 1000 --server 10.0.0.1:7447 --pki ./pki -- true
+
+Without --server (or OHM_SERVER) it starts a cell of its own in a temporary directory: a server, a batch scheduler and one
+agent. It is measured from submitting the job until every task is recorded as finished. In the same run the command is
+spawned and waited for without Ohm, by one thread and by as many as there are cores. docs/load.md says more.
+Exit codes: 0 every task completed; 1 some did not, or an error.")]
+pub(crate) struct LoadTasksArgs {
+    /// How many tasks
+    #[arg(short = 'n', long = "tasks", value_name = "N", default_value_t = 10_000)]
+    pub(crate) tasks: u32,
+    /// Start a fresh cell in a temporary directory, even if OHM_SERVER is set
+    #[arg(long = "self")]
+    pub(crate) own: bool,
+    /// Where to make that directory [default: the system's temporary directory]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
+    /// What runs the tasks: processes of the machine, or nothing at all
+    #[arg(long, value_enum, value_name = "DRIVER", default_value = "exec")]
+    pub(crate) driver: LoadDriver,
+    /// How many tasks the agent of a cell of its own has room for [default: 512, simulated: 20000]
+    #[arg(long, value_name = "N")]
+    pub(crate) at_once: Option<u32>,
+    /// Give up after this time
+    #[arg(long, value_name = "DURATION", default_value = "5m")]
+    pub(crate) timeout: String,
+    /// How to print the result [default: table]
+    #[arg(short, long, value_enum, value_name = "FORMAT")]
+    pub(crate) output: Option<Format>,
+    #[command(flatten)]
+    pub(crate) connect: LoadTasksConnectArgs,
+    /// The command of each task, with its arguments
+    #[arg(last = true, value_name = "COMMAND")]
+    pub(crate) command: Vec<String>,
+}
+
+/// The connection to a running cell.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Connection")]
+pub(crate) struct LoadTasksConnectArgs {
+    /// The server of a running cell
+    #[arg(long, env = "OHM_SERVER", value_name = "HOST:PORT")]
+    pub(crate) server: Option<String>,
+    /// The directory of the certificates [default: $HOME/.ohm/pki]
+    #[arg(long, env = "OHM_PKI", value_name = "DIR")]
+    pub(crate) pki: Option<PathBuf>,
+}
+
+impl LoadTasksConnectArgs {
+    /// The same as other commands have it.
+    pub(crate) fn to(self, server: String) -> ConnectArgs {
+        ConnectArgs { server, pki: self.pki, role: None, name: None }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LoadDriver {
+    Exec,
+    Simulated,
+}
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
@@ -15,6 +97,7 @@ use super::connect::OutputArgs;
   ohm load --self --skew zipf:1.1 --detection version
   ohm load --self --sweep ops=1,10,100
   ohm load --server 10.0.0.1:7447 --pki ./pki        a running cell; its authority must be in ./pki
+  ohm load tasks -n 10000 -- true                    real tasks, from submitted to recorded as finished
 
 Schedulers without a policy propose placements on machines drawn by chance, each with a connection and a certificate
 of its own; machines report each task as started and ended after --hold, so that it can be placed again; a copy

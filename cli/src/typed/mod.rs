@@ -48,7 +48,7 @@ pub(crate) enum Command {
     /// Measure a large cell: memory, snapshots, restart, idle peers, and how each cost grows
     Scale(demo::ScaleArgs),
     /// Load a cell as heavily as it can bear, and measure it
-    Load(Box<load::LoadArgs>),
+    Load(Box<load::LoadCommand>),
     /// Study contention: workloads, and cells in virtual time
     #[command(subcommand)]
     Study(study::StudyCommand),
