@@ -23,6 +23,11 @@ use clap::Parser;
 
 use crate::typed::Cli;
 
+/// The server's threads free what other threads have allocated: mimalloc does that a sixth cheaper than the C library
+/// (docs/decisions/2026-11-22-commit-path.md).
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let mut args = std::env::args_os();
     // A task's shim is started for every task and knows its own arguments: nothing may slow it down.

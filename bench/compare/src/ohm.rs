@@ -18,7 +18,7 @@ pub(crate) async fn measure(setting: &Setting, at: Concurrency) -> Result<Measur
     let each = (at.in_flight / at.connections).clamp(1, SESSION_OPS_MAX / setting.ops);
     let mut command = Command::new(&setting.ohm);
     command.args(["load", "--self", "--detection", "version", "--atomicity", "all-or-nothing"]);
-    command.args(["--hold", "never", "--output", "json", "--dir"]).arg(&setting.dir);
+    command.args(["--skew", "own", "--hold", "never", "--output", "json", "--dir"]).arg(&setting.dir);
     for (flag, value) in [
         ("--schedulers", at.connections),
         ("--in-flight", each),

@@ -1,9 +1,9 @@
 //! A copy of a cell made from the records of a full subscription, compared with the server's hash at every mark.
 
-use cell_state::Cell;
 use cell_state::event::Event;
 use cell_state::page::{Restore, StateHash};
 use cell_state::record::{Kind, Record};
+use cell_state::{Cell, Seq};
 
 use crate::witness::WitnessError;
 
@@ -42,6 +42,18 @@ impl Replica {
         self.snapshots
     }
 
+    /// Applies the next entry, for those who decode several ahead.
+    ///
+    /// # Errors
+    /// It isn't the next one.
+    pub(crate) fn apply(&mut self, seq: Seq, event: &Event) -> Result<(), WitnessError> {
+        if self.restoring.is_some() || seq != self.cell.seq().next() {
+            return Err(WitnessError::Gap { at: self.cell.seq(), found: seq });
+        }
+        self.cell.apply(seq, event);
+        Ok(())
+    }
+
     /// Takes the next record.
     ///
     /// # Errors
@@ -50,11 +62,8 @@ impl Replica {
         let gap = || WitnessError::Gap { at: self.cell.seq(), found: record.seq };
         match record.kind {
             Kind::Event => {
-                if self.restoring.is_some() || record.seq != self.cell.seq().next() {
-                    return Err(gap());
-                }
                 let event = record.event()?;
-                self.cell.apply(record.seq, &event);
+                self.apply(record.seq, &event)?;
                 return Ok(Taken::Entry(event));
             }
             Kind::SnapshotStart => self.restoring = Some(Restore::new(record.seq)),

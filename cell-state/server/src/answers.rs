@@ -30,7 +30,7 @@ pub(crate) fn spawn(server: &Arc<Server>, request: Request, responder: Responder
 
 async fn answer(server: &Arc<Server>, request: Request) -> Result<Reply, Refusal> {
     // Whatever was durable when the question came is part of the answer.
-    server.mirror.reached(server.ring.last()).await;
+    server.mirror.reached(server.log.last()).await;
     match request {
         Request::Read { at: None, query } => {
             on_thread(server, &server.reads, move |s| read_now(s, &query)).await
@@ -160,7 +160,7 @@ fn audit_now(server: &Server) -> Reply {
 }
 
 fn schedulers(server: &Server) -> Reply {
-    let last = server.ring.last();
+    let last = server.log.last();
     let cell = server.mirror.read();
     let rows = cell.sessions().iter().map(|session| {
         let telemetry = server.parties.telemetry.get(&session.id).map(|t| t.clone());

@@ -23,7 +23,8 @@ pub const GROUPS_TO_LOG_MAX: usize = 4;
 /// Bytes of merged groups that are appended before one flush.
 pub const FLUSH_BYTES_MAX: usize = 8 << 20;
 
-/// Durable groups waiting for the publish thread.
+/// Durable groups waiting for the publish thread; what doesn't fit is held together, up to [`FLUSH_BYTES_MAX`], so that a
+/// flush needs no room here.
 pub const GROUPS_TO_PUBLISH_MAX: usize = 16;
 
 // Fan-out.

@@ -21,6 +21,9 @@ use crate::group::{Entry, Group, Outcomes, Pending};
 use crate::intake::{Ask, Item, Outlet};
 use crate::stages::{Sampled, Stage, Stages};
 
+/// Machines whose reports are read ahead of being applied: their reads wait for memory together.
+const REPORTS_AHEAD: usize = 8;
+
 /// The writer's own state.
 pub(crate) struct Writer {
     cell: Cell,
@@ -122,15 +125,21 @@ impl Writer {
 
     /// Each machine's reports are a command of their own; what is wrong with one is no concern of the others.
     fn reports(&mut self, all: Vec<MachineReports>, time: Time, group: &mut Group) -> Outcomes {
-        let one = |MachineReports { machine, incarnation, first, reports }| {
+        let (mut answers, mut all) = (Vec::with_capacity(all.len()), all.into_iter());
+        while let Some(MachineReports { machine, incarnation, first, reports }) = all.next() {
+            if answers.len().is_multiple_of(REPORTS_AHEAD) {
+                for later in all.as_slice().iter().take(REPORTS_AHEAD) {
+                    self.cell.read_reports(later.machine, &later.reports);
+                }
+            }
             let command = Command::Report { machine, incarnation, first, reports };
-            match self.command(command, time, group) {
+            answers.push(match self.command(command, time, group) {
                 Ok(Outcomes::Done { at, answer: Answer::Reported { upto } }) => Ok(Acknowledged { at, upto }),
                 Ok(_) => unreachable!("reports are answered with how many there are"),
                 Err(rejection) => Err(Refusal::Rejected(rejection)),
-            }
-        };
-        Outcomes::Reported(all.into_iter().map(one).collect())
+            });
+        }
+        Outcomes::Reported(answers)
     }
 
     /// Writes the event's record and applies it; a record over the bound changes nothing.

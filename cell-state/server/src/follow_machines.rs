@@ -71,7 +71,7 @@ async fn start(
     after: Option<Seq>,
 ) -> Result<Vec<Bytes>, FollowError> {
     // What was durable when the agent asked is part of what it gets first.
-    server.mirror.reached(server.ring.last()).await;
+    server.mirror.reached(server.log.last()).await;
     let (server, connection, feed) = (Arc::clone(server), Arc::clone(connection), Arc::clone(feed));
     let work = move || {
         // Publish fills feeds under the write lock, so nothing can fall between this state and the feed.

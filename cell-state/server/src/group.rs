@@ -78,6 +78,17 @@ pub(crate) struct Durable {
     pub(crate) answers: Vec<Pending>,
 }
 
+impl Durable {
+    /// The two as one, the later behind.
+    pub(crate) fn merge(self, later: Durable) -> Durable {
+        let open =
+            |one: Durable| Group { bytes: one.bytes.into(), entries: one.entries, answers: one.answers };
+        let mut merged = open(self);
+        merged.merge(open(later));
+        Durable { bytes: merged.bytes.into(), entries: merged.entries, answers: merged.answers }
+    }
+}
+
 impl Group {
     /// Takes another group behind this one.
     pub(crate) fn merge(&mut self, mut later: Group) {

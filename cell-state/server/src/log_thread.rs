@@ -1,4 +1,8 @@
-//! The log thread: makes groups durable before anyone is told. Step 7 (log) of a placement's life.
+//! The log thread: makes groups durable before anyone is told, and tells the authors of transactions and reports. Steps
+//! 7 (log) and 8 (answer) of a placement's life.
+//!
+//! The answers leave from here because nothing they say has to be looked up anywhere: so nobody who commits waits for
+//! another thread to wake up, nor for the state to be applied a second time, hashed or read.
 //!
 //! What waits is merged into one append and one flush, so under load a flush pays for many transactions. When the log
 //! fails the thread reports it and ends: nothing behind it is answered, and the server stops. The next start reads
@@ -10,7 +14,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use cell_state::Seq;
-use crossbeam::channel::{Receiver, RecvTimeoutError, Sender};
+use cell_state::event::Event;
+use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, TrySendError};
 
 use crate::bounds::FLUSH_BYTES_MAX;
 use crate::error::ServerError;
@@ -18,9 +23,17 @@ use crate::fatal::Fatal;
 use crate::group::{Durable, Group};
 use crate::log::{self, Log};
 use crate::stages::{Stage, Stages};
+use crate::stats::Stats;
+use crate::verdicts::tell;
 
 /// How often an idle log looks whether it may be trimmed.
 const TRIM_LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// How often an idle log looks whether publish has room again.
+const HELD_LOOK_EVERY: Duration = Duration::from_millis(1);
+
+/// Publish has ended.
+struct Gone;
 
 /// Up to where the log may be trimmed. The checkpoint thread raises it.
 #[derive(Default)]
@@ -41,8 +54,12 @@ pub(crate) struct LogThread {
     pub(crate) groups: Receiver<Group>,
     /// Durable ones.
     pub(crate) publish: Sender<Durable>,
+    /// Durable, and to be published when there is room again: publish may be hashing a large state.
+    pub(crate) held: Option<Durable>,
     /// What may be trimmed.
     pub(crate) trim: Arc<Trim>,
+    /// Counters.
+    pub(crate) stats: Arc<Stats>,
     /// Processor time by stage.
     pub(crate) stages: Arc<Stages>,
     /// Whom to tell when the log fails.
@@ -56,21 +73,69 @@ impl LogThread {
         let stages = Arc::clone(&self.stages);
         let mut clock = stages.clock();
         loop {
-            match self.groups.recv_timeout(TRIM_LOOK_EVERY) {
+            let patience = if self.held.is_some() { HELD_LOOK_EVERY } else { TRIM_LOOK_EVERY };
+            let handed = match self.groups.recv_timeout(patience) {
                 Ok(first) => {
-                    let durable = match self.append(first) {
+                    let mut durable = match self.append(first) {
                         Ok(durable) => durable,
                         Err(source) => return self.fatal.report(ServerError::Log(source)),
                     };
-                    if self.publish.send(durable).is_err() {
-                        return;
-                    }
                     clock.lap(Stage::Log);
+                    self.answer(&mut durable);
+                    clock.lap(Stage::Answer);
+                    self.hand_on(Some(durable), FLUSH_BYTES_MAX)
                 }
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return,
+                Err(RecvTimeoutError::Timeout) => self.hand_on(None, FLUSH_BYTES_MAX),
+                Err(RecvTimeoutError::Disconnected) => {
+                    self.hand_on(None, 0).ok();
+                    return;
+                }
+            };
+            if handed.is_err() {
+                return;
             }
             self.trim(&mut trimmed);
+        }
+    }
+
+    /// Answers transactions and reports; the answers that are left wait for the mirror.
+    fn answer(&self, durable: &mut Durable) {
+        // Before the answers, so that who has one finds it counted.
+        for entry in &durable.entries {
+            if let Event::Committed(committed) = &entry.event {
+                self.stats.count(committed);
+            }
+        }
+        let answers = std::mem::take(&mut durable.answers);
+        let (early, late): (Vec<_>, Vec<_>) = answers.into_iter().partition(|a| a.what.is_early());
+        let span = tracing::debug_span!("answer", early = early.len());
+        span.in_scope(|| {
+            early.into_iter().for_each(|pending| tell(pending, &durable.entries, &durable.bytes))
+        });
+        durable.answers = late;
+    }
+
+    /// Gives publish what it has room for. Without room the groups are held together, and from so many bytes on the log
+    /// waits.
+    fn hand_on(&mut self, durable: Option<Durable>, bytes_max: usize) -> Result<(), Gone> {
+        let next = match (self.held.take(), durable) {
+            (Some(held), Some(durable)) => held.merge(durable),
+            (Some(one), None) | (None, Some(one)) => one,
+            (None, None) => return Ok(()),
+        };
+        if next.entries.is_empty() && next.answers.is_empty() {
+            return Ok(());
+        }
+        if next.bytes.len() >= bytes_max {
+            return self.publish.send(next).map_err(|_| Gone);
+        }
+        match self.publish.try_send(next) {
+            Ok(()) => Ok(()),
+            Err(TrySendError::Full(next)) => {
+                self.held = Some(next);
+                Ok(())
+            }
+            Err(TrySendError::Disconnected(_)) => Err(Gone),
         }
     }
 
@@ -107,7 +172,7 @@ impl LogThread {
 
 #[cfg(test)]
 mod tests {
-    use cell_state::event::Event;
+    use cell_state::admit::Answer;
     use cell_state::ids::{SessionId, Time};
     use cell_state::record;
 
@@ -147,7 +212,9 @@ mod tests {
             log: Box::new(open(disk)),
             groups: queue,
             publish,
+            held: None,
             trim: Arc::default(),
+            stats: Arc::default(),
             stages: Arc::default(),
             fatal: Arc::clone(&fatal),
         };
@@ -159,12 +226,43 @@ mod tests {
     fn what_waits_is_flushed_together_and_answers_follow_their_records() {
         let disk = FaultyDisk::new();
         let mut silent = Group::default();
-        silent.answers.push(Pending { to: AnswerTo::Nobody, what: Outcomes::Judged(0) });
+        let done = Outcomes::Done { at: Seq(2), answer: Answer::Done };
+        silent.answers.push(Pending { to: AnswerTo::Nobody, what: done });
+        let reported = Outcomes::Reported(Vec::new());
+        silent.answers.push(Pending { to: AnswerTo::Nobody, what: reported });
         let (durable, fatal) = run(&disk, vec![group(1, 2), silent, group(3, 3)]);
         assert!(!fatal.is_reported());
         assert_eq!(durable.len(), 1);
         assert_eq!((durable[0].entries.len(), durable[0].answers.len()), (5, 1));
         assert_eq!(open(&disk).last(), Seq(5));
+    }
+
+    #[test]
+    fn what_publish_has_no_room_for_is_held_together_and_the_log_goes_on() {
+        let disk = FaultyDisk::new();
+        let (to_log, queue) = crossbeam::channel::bounded(0);
+        let (publish, durable) = crossbeam::channel::bounded(1);
+        let thread = LogThread {
+            log: Box::new(open(&disk)),
+            groups: queue,
+            publish,
+            held: None,
+            trim: Arc::default(),
+            stats: Arc::default(),
+            stages: Arc::default(),
+            fatal: Arc::default(),
+        };
+        let running = std::thread::spawn(move || thread.run());
+        for first in [1, 3, 5, 7] {
+            to_log.send(group(first, 2)).unwrap();
+        }
+        drop(to_log);
+        let published: Vec<Entry> = durable.iter().flat_map(|group| group.entries).collect();
+        assert_eq!(
+            published.iter().map(|entry| entry.seq.0).collect::<Vec<_>>(),
+            (1..=8).collect::<Vec<_>>()
+        );
+        running.join().unwrap();
     }
 
     #[test]
@@ -181,7 +279,9 @@ mod tests {
             log: Box::new(log),
             groups: queue,
             publish,
+            held: None,
             trim: Arc::default(),
+            stats: Arc::default(),
             stages: Arc::default(),
             fatal: Arc::clone(&fatal),
         };

@@ -18,6 +18,9 @@ use crate::feeds::Feeds;
 use crate::group::Entry;
 use crate::touches;
 
+/// Entries that are read ahead of being applied: their reads wait for memory together, and still fit its nearest cache.
+const READ_AHEAD: usize = 4;
+
 /// All pages of the state at one position.
 #[derive(Clone)]
 pub(crate) struct Snapshot {
@@ -77,8 +80,9 @@ impl Mirror {
         let mut start = 0;
         let mut cell = self.cell.write();
         for (i, entry) in entries.iter().enumerate() {
-            if let Some(next) = entries.get(i + 1) {
-                cell.read_ahead(&next.event);
+            if i.is_multiple_of(READ_AHEAD) {
+                let next = &entries[(i + READ_AHEAD).min(entries.len())..];
+                cell.read_ahead(next.iter().take(READ_AHEAD).map(|entry| &entry.event));
             }
             let end = entry.end as usize;
             if followed {

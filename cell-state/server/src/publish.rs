@@ -1,31 +1,26 @@
-//! Publish: tells the authors and everyone who follows, once entries are durable. Steps 8 (answer) and 9 (stream) of
-//! a placement's life.
+//! Publish: tells everyone who follows, once entries are durable. Step 9 (stream) of a placement's life.
 //!
-//! The order matters: first the records go into the ring, which wakes the subscribers; then transactions and reports are
-//! answered; then the mirror applies the entries; and only then are the other commands answered, for what they change is
-//! also looked at without waiting. Reads wait until the mirror has what the ring had when they came, so who was answered
-//! and then reads finds what it wrote. At intervals the state is hashed, and the mark that says so goes into the ring
-//! right behind the record it is about.
+//! The order matters: first the records go into the ring, which wakes the subscribers; then the mirror applies the
+//! entries; and only then are commands answered, for what they change is also looked at without waiting. Transactions
+//! and reports were answered by the log thread already. Reads wait until the mirror has what the log had when they came,
+//! so who was answered and then reads finds what it wrote. At intervals the state is hashed, and the mark that says so
+//! goes into the ring right behind the record it is about; nobody who commits waits for that.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cell_state::Seq;
-use cell_state::event::Event;
 use cell_state::record::{self, Kind};
 use crossbeam::channel::{Receiver, RecvTimeoutError};
-use transport::message::{Refusal, Reply};
 
 use crate::attempts::Attempts;
 use crate::bounds::{MARK_REST, MARK_STRETCH_MAX, WAKE_AT_ONCE, WAKE_REST, WAKE_REST_MAX};
 use crate::feeds::Feeds;
-use crate::group::{Durable, Entry, Outcomes, Pending};
-use crate::intake::AnswerTo;
+use crate::group::{Durable, Entry};
 use crate::mirror::Mirror;
 use crate::ring::{Chunk, Ring};
 use crate::stages::{Clock, Stage, Stages};
-use crate::stats::Stats;
-use crate::verdicts;
+use crate::verdicts::tell;
 
 /// The thread's own state.
 pub(crate) struct Publish {
@@ -37,8 +32,6 @@ pub(crate) struct Publish {
     pub(crate) mirror: Arc<Mirror>,
     /// What waits for agents.
     pub(crate) feeds: Arc<Feeds>,
-    /// Counters.
-    pub(crate) stats: Arc<Stats>,
     /// The side log of attempts; best effort.
     pub(crate) attempts: Attempts,
     /// Processor time by stage.
@@ -77,15 +70,10 @@ impl Publish {
         self.stream(&bytes, &entries);
         wakes.pushed(&self.ring);
         clock.lap(Stage::Stream);
-        self.count(&entries);
-        let (early, late): (Vec<_>, Vec<_>) = answers.into_iter().partition(|a| a.what.is_early());
-        let span = tracing::debug_span!("answer", early = early.len(), late = late.len());
-        let tell = |pending| answer(pending, &entries, &bytes);
-        span.in_scope(|| early.into_iter().for_each(tell));
-        clock.lap(Stage::Answer);
         self.mirror.apply(&entries, &bytes, &self.feeds);
         clock.lap(Stage::Mirror);
-        span.in_scope(|| late.into_iter().for_each(tell));
+        let span = tracing::debug_span!("answer", late = answers.len());
+        span.in_scope(|| answers.into_iter().for_each(|pending| tell(pending, &entries, &bytes)));
         clock.lap(Stage::Answer);
         self.attempts.note(entries.iter().map(|entry| (entry.seq, &entry.event)));
         drop(entries);
@@ -97,15 +85,6 @@ impl Publish {
             let _span = tracing::debug_span!("stream", first = first.seq.0, last = last.seq.0).entered();
             let ends = entries.iter().map(|entry| entry.end).collect();
             self.ring.push(Chunk { first: first.seq, last: last.seq, bytes: bytes.clone(), ends });
-        }
-    }
-
-    /// Before the answers, so that who has one finds it counted.
-    fn count(&self, entries: &[Entry]) {
-        for entry in entries {
-            if let Event::Committed(committed) = &entry.event {
-                self.stats.count(committed);
-            }
         }
     }
 
@@ -175,30 +154,6 @@ impl Marks {
     fn marked(&mut self, at: Seq, took: Duration) {
         (self.at, self.then) = (at, Instant::now());
         self.rest = (took * MARK_REST).clamp(self.every, self.every * MARK_STRETCH_MAX);
-    }
-}
-
-fn answer(pending: Pending, entries: &[Entry], bytes: &[u8]) {
-    let AnswerTo::Party { responder, connection } = pending.to else {
-        return report_own(pending.what.reply(entries));
-    };
-    if let Outcomes::Judged(index) = pending.what {
-        // What the log says of the verdicts is what the author is told, byte for byte.
-        let (at, encoded) = verdicts::in_record(entries, index, bytes);
-        return responder.reply_verdicts(at, encoded);
-    }
-    let reply = pending.what.reply(entries);
-    if let Ok(Reply::Done { answer, .. }) = &reply {
-        // Before the reply leaves: the party's next request may already rest on it.
-        connection.remember(answer);
-    }
-    responder.reply(reply);
-}
-
-/// The server's own requests have nobody to answer; one that is refused is worth a line.
-fn report_own(reply: Result<Reply, Refusal>) {
-    if let Err(refusal) = reply {
-        tracing::warn!(%refusal, "a request of the server itself was refused");
     }
 }
 

@@ -141,7 +141,7 @@ fn status(server: &Server) -> ServerStatus {
     ServerStatus {
         config: server.cell_config(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        seq: server.ring.last(),
+        seq: server.log.last(),
         oldest: server.log.first(),
         checkpoint,
         started: server.started,

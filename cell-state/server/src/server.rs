@@ -227,13 +227,13 @@ fn pipeline(
     let (to_log, groups) = channel::bounded(bounds::GROUPS_TO_LOG_MAX);
     let (publish, durable) = channel::bounded(bounds::GROUPS_TO_PUBLISH_MAX);
     let stages = Arc::clone(&server.stages);
-    let log = LogThread { log, groups, publish, trim, stages, fatal: Arc::clone(fatal) };
+    let stats = Arc::clone(&server.stats);
+    let log = LogThread { log, groups, publish, held: None, trim, stats, stages, fatal: Arc::clone(fatal) };
     let publish = Publish {
         groups: durable,
         ring: Arc::clone(&server.ring),
         mirror: Arc::clone(&server.mirror),
         feeds: Arc::clone(&server.feeds),
-        stats: Arc::clone(&server.stats),
         attempts: server.attempts.clone(),
         stages: Arc::clone(&server.stages),
         mark_every: server.config.mark_every,

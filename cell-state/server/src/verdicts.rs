@@ -4,8 +4,10 @@
 use cell_state::Seq;
 use cell_state::event::{Committed, Event};
 use cell_state::record::HEADER_BYTES;
+use transport::message::{Refusal, Reply};
 
-use crate::group::Entry;
+use crate::group::{Entry, Outcomes, Pending};
+use crate::intake::AnswerTo;
 
 /// The position of the entry at `index` of a group, which holds a transaction, and the bytes of its outcomes and of the
 /// assertion that failed.
@@ -37,6 +39,31 @@ fn varint_bytes(number: u64) -> usize {
     }
 }
 
+/// Tells the author, given the entries of the group the answer travelled with and their records.
+pub(crate) fn tell(pending: Pending, entries: &[Entry], bytes: &[u8]) {
+    let AnswerTo::Party { responder, connection } = pending.to else {
+        return report_own(pending.what.reply(entries));
+    };
+    if let Outcomes::Judged(index) = pending.what {
+        // What the log says of the verdicts is what the author is told, byte for byte.
+        let (at, encoded) = in_record(entries, index, bytes);
+        return responder.reply_verdicts(at, encoded);
+    }
+    let reply = pending.what.reply(entries);
+    if let Ok(Reply::Done { answer, .. }) = &reply {
+        // Before the reply leaves: the party's next request may already rest on it.
+        connection.remember(answer);
+    }
+    responder.reply(reply);
+}
+
+/// The server's own requests have nobody to answer; one that is refused is worth a line.
+fn report_own(reply: Result<Reply, Refusal>) {
+    if let Err(refusal) = reply {
+        tracing::warn!(%refusal, "a request of the server itself was refused");
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use cell_state::ids::{SessionId, Time};
@@ -45,7 +72,7 @@ mod tests {
     use cell_state::verdict::{Conflict, ConflictKind, Outcome, Placed};
     use cell_state::{JobId, MachineId, TaskId, TxnId};
     use transport::frame::{frame, frame_verdicts};
-    use transport::message::{Reply, ReplyFrame};
+    use transport::message::ReplyFrame;
 
     use super::*;
 

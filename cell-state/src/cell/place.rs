@@ -3,7 +3,7 @@
 
 use std::hint::black_box;
 
-use crate::event::{Committed, Event};
+use crate::event::{Committed, Event, Report};
 use crate::ids::{MachineId, TaskId};
 use crate::job::GroupTasks;
 use crate::page::PageKey;
@@ -13,14 +13,43 @@ use crate::verdict::{Outcome, Placed};
 use super::Cell;
 
 impl Cell {
-    /// Reads what an entry that is to be applied soon will change, as [`crate::commit::read_ahead`] does for judging.
-    pub fn read_ahead(&self, event: &Event) {
-        let Event::Committed(committed) = event else { return };
-        let read = |outcome: &Outcome| {
-            let Outcome::Placed(placed) = outcome else { return 0 };
-            self.read_place(placed.task, placed.machine)
-        };
-        black_box(committed.outcomes.iter().map(read).fold(0, |sum, read| sum ^ read));
+    /// Reads what entries that are to be applied soon will change, as [`crate::commit::read_ahead`] does for judging: several
+    /// entries at a time, for a small one alone doesn't have enough to wait for.
+    pub fn read_ahead<'a>(&self, events: impl Iterator<Item = &'a Event>) {
+        for event in events {
+            match event {
+                Event::Committed(committed) => {
+                    let placed = committed.outcomes.iter().filter_map(|outcome| match outcome {
+                        Outcome::Placed(placed) => Some(self.read_place(placed.task, placed.machine)),
+                        Outcome::Stopping { .. }
+                        | Outcome::Resized { .. }
+                        | Outcome::Conflict(_)
+                        | Outcome::Aborted => None,
+                    });
+                    black_box(placed.fold(0, |sum, read| sum ^ read));
+                }
+                Event::Reported { machine, reports, .. } => self.read_reports(*machine, reports),
+                Event::Configured { .. }
+                | Event::QuotaSet { .. }
+                | Event::MachineRegistered { .. }
+                | Event::MachineStateSet { .. }
+                | Event::JobSubmitted { .. }
+                | Event::JobStopped { .. }
+                | Event::JobsForgotten { .. }
+                | Event::SessionOpened { .. }
+                | Event::SessionEnded { .. } => {}
+            }
+        }
+    }
+
+    /// The same for reports that are to be admitted and applied soon.
+    pub fn read_reports(&self, machine: MachineId, reports: &[Report]) {
+        // Who leaves a machine gives up a place in its list to the last of it, whose record then says so.
+        let last = self.machine(machine).and_then(|machine| machine.load.tasks.last());
+        let last = last.map_or(0, |last| self.read_place(*last, machine));
+        black_box(
+            reports.iter().map(|report| self.read_place(report.task, machine)).fold(last, |sum, r| sum ^ r),
+        );
     }
 
     /// Something of all that placing this task there changes.

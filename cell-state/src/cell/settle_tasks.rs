@@ -30,9 +30,12 @@ impl Cell {
     pub(super) fn end(&mut self, id: TaskId, exit: Exit, time: Time) {
         let Some(task) = self.record(id).filter(|t| t.state().is_live()).copied() else { return };
         let after = self.after_end(id, task.restarts(), exit);
-        let stopping = matches!(task.state(), TaskState::Stopping(_));
-        self.trigger(id, Trigger::Ended(after), time);
+        let before = task.state();
+        let Some(state) = lifecycle::next(before, Trigger::Ended(after)) else { return };
+        let stopping = matches!(before, TaskState::Stopping(_));
+        self.leave(id);
         self.update_task(id, |task| {
+            task.set_state(state, time);
             // An end that was asked for is no failure: it neither counts as a restart nor delays the next placement.
             let asked = stopping && task.is_pending();
             task.set_exit(if asked { None } else { Some(exit) });

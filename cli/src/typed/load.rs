@@ -131,7 +131,8 @@ pub(crate) struct LoadArgs {
     /// Placements proposed per second at most, by all schedulers together [default: as fast as it goes]
     #[arg(long, value_name = "N", help_heading = "Load")]
     pub(crate) rate: Option<u32>,
-    /// How machines are drawn: uniform, zipf:EXPONENT, or hot:MACHINES:CHOICES (hot:0.01:0.5)
+    /// How machines are drawn: uniform, own (each transaction under way has machines of its own), zipf:EXPONENT, or
+    /// hot:MACHINES:CHOICES (hot:0.01:0.5)
     #[arg(long, value_name = "SKEW", default_value = "uniform", help_heading = "Load")]
     pub(crate) skew: String,
     /// What counts as a conflict: that the task does not fit, or that the machine changed at all

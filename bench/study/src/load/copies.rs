@@ -8,8 +8,9 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use cell_state::event::Event;
+use cell_state::record::{self, Kind};
 use cell_state::verdict::Outcome;
-use cell_state::{Seq, SessionId, record};
+use cell_state::{Seq, SessionId};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 use transport::Scope;
@@ -19,7 +20,7 @@ use super::error::LoadError;
 use super::field::Field;
 use super::wires::Party;
 use crate::bounds::{BUSY_PAUSE, LOAD_CATCH_UP_WAIT};
-use crate::replica::{Replica, Taken};
+use crate::replica::Replica;
 use crate::witness::WitnessError;
 
 /// What one copy has seen.
@@ -65,7 +66,8 @@ impl Copies {
             let seen = Arc::new(Seen::default());
             copies.seen.push(Arc::clone(&seen));
             let (field, sessions) = (Arc::clone(field), sessions.clone());
-            let copy = Copy { seen, is_first: number == 0, field, sessions, replica: Replica::default() };
+            let (replica, decoded) = (Replica::default(), Vec::new());
+            let copy = Copy { seen, is_first: number == 0, field, sessions, replica, decoded };
             let stopped = stopped.clone();
             let thread = std::thread::Builder::new().name(format!("load-copy-{number}"));
             let started = thread.spawn(move || copy.run(client, stopped));
@@ -135,7 +137,15 @@ struct Copy {
     field: Arc<Field>,
     sessions: BTreeSet<SessionId>,
     replica: Replica,
+    /// Entries that are to be applied next.
+    decoded: Vec<(Seq, Event)>,
 }
+
+/// Entries decoded before they are applied.
+const DECODED_MAX: usize = 64;
+
+/// Entries that are read ahead of being applied, as the server's mirror does.
+const READ_AHEAD: usize = 4;
 
 impl Copy {
     fn run(mut self, (server, credentials): (SocketAddr, Credentials), mut stopped: watch::Receiver<()>) {
@@ -179,18 +189,44 @@ impl Copy {
     fn take_all(&mut self, mut bytes: &[u8]) -> Result<(), WitnessError> {
         while let Some((record, length)) = record::read(bytes)? {
             bytes = &bytes[length..];
-            let Taken::Entry(event) = self.replica.take(&record)? else { continue };
-            let Event::Committed(committed) = event else {
-                self.seen.other_bytes.fetch_add(length as u64, Ordering::AcqRel);
-                continue;
-            };
-            self.seen.transaction_bytes.fetch_add(length as u64, Ordering::AcqRel);
-            if self.sessions.contains(&committed.txn.session) {
-                let is_placed = |outcome: &&Outcome| matches!(outcome, Outcome::Placed(_));
-                let placed = committed.outcomes.iter().filter(is_placed).count();
-                self.seen.placed.fetch_add(placed as u64, Ordering::AcqRel);
+            if record.kind == Kind::Event {
+                self.decoded.push((record.seq, record.event()?));
+                self.count(&self.decoded[self.decoded.len() - 1].1, length as u64);
+                if self.decoded.len() < DECODED_MAX {
+                    continue;
+                }
+                self.apply()?;
+            } else {
+                self.apply()?;
+                self.replica.take(&record)?;
             }
         }
+        self.apply()
+    }
+
+    fn count(&self, event: &Event, length: u64) {
+        let Event::Committed(committed) = event else {
+            self.seen.other_bytes.fetch_add(length, Ordering::AcqRel);
+            return;
+        };
+        self.seen.transaction_bytes.fetch_add(length, Ordering::AcqRel);
+        if self.sessions.contains(&committed.txn.session) {
+            let is_placed = |outcome: &&Outcome| matches!(outcome, Outcome::Placed(_));
+            let placed = committed.outcomes.iter().filter(is_placed).count();
+            self.seen.placed.fetch_add(placed as u64, Ordering::AcqRel);
+        }
+    }
+
+    /// Applies what was decoded.
+    fn apply(&mut self) -> Result<(), WitnessError> {
+        for (i, (seq, event)) in self.decoded.iter().enumerate() {
+            if i.is_multiple_of(READ_AHEAD) {
+                let next = &self.decoded[(i + READ_AHEAD).min(self.decoded.len())..];
+                self.replica.cell().read_ahead(next.iter().take(READ_AHEAD).map(|(_, event)| event));
+            }
+            self.replica.apply(*seq, event)?;
+        }
+        self.decoded.clear();
         Ok(())
     }
 }

@@ -21,6 +21,7 @@ use super::counts::Tally;
 use super::error::LoadError;
 use super::field::{Field, Placement};
 use super::pace::Pace;
+use super::skew::Skew;
 use crate::bounds::{BUSY_PAUSE, LOAD_STARVED_PAUSE};
 
 const WHAT: &str = "committing a transaction";
@@ -145,12 +146,13 @@ impl Proposer {
 
     /// Fills a transaction with the next tasks, on machines drawn by chance.
     fn draw(&mut self, at: usize) {
+        let part = (self.owner * self.slots.len() + at, self.field.settings.under_way() as usize);
         let slot = &mut self.slots[at];
         let Request::Commit(txn) = &mut slot.request else { unreachable!("slots hold transactions") };
         for (op, chosen) in txn.ops.iter_mut().zip(&mut slot.chosen) {
             let Op::Place { task, machines, .. } = op else { unreachable!("a load proposes placements") };
             *task = self.free.pop_front().expect("there are as many as ops");
-            let index = self.field.chooser.choose(&mut self.rng);
+            let index = self.field.chooser.choose(&mut self.rng, part);
             *chosen = index as u32;
             *machines = self.field.machines[index].into();
         }
@@ -163,7 +165,9 @@ impl Proposer {
         let Request::Commit(txn) = &mut slot.request else { unreachable!("slots hold transactions") };
         self.last_number += 1;
         txn.id.number = self.last_number;
-        txn.basis = self.field.board.copied().unwrap_or(self.told);
+        // Who has machines of its own knows from its own answers how they are.
+        let copied = self.field.board.copied().filter(|_| self.field.settings.skew != Skew::Own);
+        txn.basis = copied.unwrap_or(self.told);
         slot.turns += 1;
         slot.sent = now;
         // The number of the request says which slot it is of.

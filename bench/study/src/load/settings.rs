@@ -88,6 +88,11 @@ impl Settings {
         self.rate.map(|rate| f64::from(rate) / f64::from(self.schedulers))
     }
 
+    /// Transactions under way at once.
+    pub(super) fn under_way(&self) -> u64 {
+        u64::from(self.schedulers) * u64::from(self.in_flight)
+    }
+
     /// Checks that the settings can be meant.
     ///
     /// # Errors
@@ -115,7 +120,14 @@ impl Settings {
         if self.copies > LOAD_COPIES_MAX {
             return Err(format!("--copies: {}; expected at most {LOAD_COPIES_MAX}", self.copies));
         }
-        let needed = u64::from(self.schedulers) * u64::from(self.in_flight) * u64::from(self.ops);
+        if self.skew == Skew::Own && u64::from(self.machines) < self.under_way() {
+            let (machines, needed) = (self.machines, self.under_way());
+            return Err(format!(
+                "--skew own: {machines} machines can't be divided among {needed} transactions under way; \
+                 more --machines, or fewer --schedulers or --in-flight"
+            ));
+        }
+        let needed = self.under_way() * u64::from(self.ops);
         if u64::from(self.tasks) < needed {
             let problem = "schedulers × transactions in flight × ops are under way at once";
             return Err(format!("--tasks: {}; {needed} are needed, for {problem}", self.tasks));

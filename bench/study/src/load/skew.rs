@@ -10,6 +10,8 @@ use rand::{Rng, RngExt};
 pub enum Skew {
     /// Each as often as any other.
     Uniform,
+    /// Each as often as any other, but the machines are divided among the transactions under way: none meets another.
+    Own,
     /// The machine of rank *r* as often as 1/r^exponent says.
     Zipf {
         /// The exponent, above 0.
@@ -30,7 +32,7 @@ impl FromStr for Skew {
     fn from_str(text: &str) -> Result<Skew, String> {
         let wrong = || {
             format!(
-                "{text:?} is no skew; write uniform, zipf:EXPONENT (such as zipf:1.1) or hot:MACHINES:CHOICES \
+                "{text:?} is no skew; write uniform, own, zipf:EXPONENT (such as zipf:1.1) or hot:MACHINES:CHOICES \
                  (hot:0.01:0.5 sends half of the placements to one machine in a hundred)"
             )
         };
@@ -38,6 +40,7 @@ impl FromStr for Skew {
         let number = |text: &str| text.parse::<f64>().ok().filter(|n| n.is_finite()).ok_or_else(wrong);
         let skew = match parts[..] {
             ["uniform"] => Skew::Uniform,
+            ["own"] => Skew::Own,
             ["zipf", exponent] => Skew::Zipf { exponent: number(exponent)? },
             ["hot", machines, choices] => {
                 Skew::Hot { machines: number(machines)?, choices: number(choices)? }
@@ -46,7 +49,7 @@ impl FromStr for Skew {
         };
         let part = |p: f64| p > 0.0 && p < 1.0;
         let fine = match skew {
-            Skew::Uniform => true,
+            Skew::Uniform | Skew::Own => true,
             Skew::Zipf { exponent } => exponent > 0.0 && exponent <= 10.0,
             Skew::Hot { machines, choices } => part(machines) && part(choices),
         };
@@ -58,6 +61,7 @@ impl fmt::Display for Skew {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Skew::Uniform => write!(f, "uniform"),
+            Skew::Own => write!(f, "own"),
             Skew::Zipf { exponent } => write!(f, "zipf:{exponent}"),
             Skew::Hot { machines, choices } => write!(f, "hot:{machines}:{choices}"),
         }
@@ -74,6 +78,7 @@ pub struct Chooser {
 #[derive(Clone, Debug)]
 enum Kind {
     Uniform,
+    Own,
     /// For each machine, the part of all choices that it and those before it get.
     Upto(Vec<f64>),
     Hot {
@@ -87,6 +92,7 @@ impl Chooser {
     pub fn new(skew: Skew, machines: usize) -> Chooser {
         let kind = match skew {
             Skew::Uniform => Kind::Uniform,
+            Skew::Own => Kind::Own,
             Skew::Zipf { exponent } => {
                 let mut sum = 0.0;
                 let weigh = |rank: usize| {
@@ -105,9 +111,13 @@ impl Chooser {
         Chooser { machines, kind }
     }
 
-    /// The next machine, as its index.
-    pub fn choose(&self, rng: &mut impl Rng) -> usize {
+    /// The next machine, as its index, for one of so many transactions under way.
+    pub fn choose(&self, rng: &mut impl Rng, (part, parts): (usize, usize)) -> usize {
         match &self.kind {
+            Kind::Own => {
+                let own = self.machines.saturating_sub(part).div_ceil(parts).max(1);
+                (part + parts * rng.random_range(0..own)).min(self.machines - 1)
+            }
             Kind::Uniform => rng.random_range(0..self.machines),
             Kind::Upto(upto) => {
                 let at: f64 = rng.random();
@@ -124,6 +134,8 @@ impl Chooser {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use rand::SeedableRng;
     use rand_chacha::ChaCha8Rng;
 
@@ -136,7 +148,7 @@ mod tests {
         let chooser = Chooser::new(skew.parse().unwrap(), machines);
         let mut rng = ChaCha8Rng::seed_from_u64(7);
         let mut counts = vec![0; machines];
-        (0..DRAWS).for_each(|_| counts[chooser.choose(&mut rng)] += 1);
+        (0..DRAWS).for_each(|_| counts[chooser.choose(&mut rng, (0, 1))] += 1);
         counts
     }
 
@@ -167,15 +179,25 @@ mod tests {
     }
 
     #[test]
+    fn own_machines_are_nobody_elses() {
+        let chooser = Chooser::new(Skew::Own, 10);
+        let mut rng = ChaCha8Rng::seed_from_u64(7);
+        for part in 0..4 {
+            let drawn: BTreeSet<usize> = (0..1_000).map(|_| chooser.choose(&mut rng, (part, 4))).collect();
+            assert_eq!(drawn, (0..10).filter(|machine| machine % 4 == part).collect());
+        }
+    }
+
+    #[test]
     fn one_machine_is_always_chosen() {
-        for skew in ["uniform", "zipf:2", "hot:0.5:0.5"] {
+        for skew in ["uniform", "own", "zipf:2", "hot:0.5:0.5"] {
             assert_eq!(drawn(skew, 1), [DRAWS], "{skew}");
         }
     }
 
     #[test]
     fn skews_read_back_and_odd_ones_are_refused() {
-        for text in ["uniform", "zipf:1.1", "hot:0.01:0.5"] {
+        for text in ["uniform", "own", "zipf:1.1", "hot:0.01:0.5"] {
             assert_eq!(text.parse::<Skew>().unwrap().to_string(), text);
         }
         for odd in
