@@ -2,8 +2,9 @@
 //!
 //! ```text
 //! sessions ─▶ intake ─▶ commit thread ─▶ log thread ─▶ publish ─▶ ring ─▶ subscriptions
-//! (tokio)    bounded    judge, apply     one flush     answer    feeds ─▶ agents
-//!            = busy                      per group     mirror  ─▶ reads, snapshots, checkpoint thread
+//! (tokio)    bounded    judge, apply     one flush     stream    feeds ─▶ agents
+//!            = busy                      per group,    mirror  ─▶ reads, snapshots, checkpoint thread
+//!                                        answer
 //! ```
 //!
 //! A clean stop goes along the arrows: nothing new is taken, what is queued is judged, made durable and answered, the
