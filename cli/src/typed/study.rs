@@ -96,7 +96,7 @@ pub(crate) struct CompareArgs {
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
-  ohm study live figure-14-live
+  ohm study live figure-12-14 --smoke
   ohm study live mine.toml --seconds 30 --percent 10
 
 Each point is run in virtual time, and then on a real cell on this machine: a server, scheduler processes, and an agent that
