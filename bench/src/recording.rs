@@ -187,7 +187,9 @@ impl Recording {
                     Exit::Code(code) => {
                         life.ran.get_or_insert((at_us - started, code));
                     }
-                    Exit::Signal(_) | Exit::NotStarted(_) | Exit::Unseen => self.lost += 1,
+                    Exit::Signal(_) | Exit::NotStarted(_) | Exit::Unseen | Exit::OutOfMemory(_) => {
+                        self.lost += 1
+                    }
                 }
             }
         }

@@ -75,6 +75,15 @@ pub const PORTS_MAX: usize = 32;
 /// GPU devices of one machine.
 pub const DEVICES_MAX: usize = 64;
 
+/// Paths of the machine that stay writable for a task.
+pub const WRITABLE_PATHS_MAX: usize = 64;
+
+/// Processes of one task: what a machine has numbers for.
+pub const TASK_PIDS_MAX: u32 = 4_194_304;
+
+/// The smallest hard limit of processor time: the kernel refuses a quota below one millisecond of a period.
+pub const CPU_LIMIT_MILLI_MIN: u64 = 10;
+
 /// Arguments of a command, and variables of its environment.
 pub const ARGS_MAX: usize = 4_096;
 

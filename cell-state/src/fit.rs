@@ -40,7 +40,7 @@ impl Demand {
     pub fn compile(group: &GroupSpec) -> Result<Demand, regex::Error> {
         Ok(Demand {
             resources: group.resources,
-            matchers: group.constraints.iter().map(Matcher::compile).collect::<Result<_, _>>()?,
+            matchers: group.conditions().iter().map(Matcher::compile).collect::<Result<_, _>>()?,
             distinct_machines: group.distinct_machines,
             ports: group.ports.clone(),
         })

@@ -1,5 +1,8 @@
 //! Jobs: the spec a person submits, and the record the cell keeps of it.
 
+mod command;
+pub mod isolation;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -13,6 +16,7 @@ use crate::quota::Account;
 use crate::resources::Resources;
 use crate::task::packed::Packed;
 use crate::task::{Task, TaskState, Tasks};
+pub use command::Exec;
 
 /// What a job is for; decides the defaults of restarting.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -151,23 +155,6 @@ pub enum Run {
         /// The exit code it then pretends.
         exit_code: i32,
     },
-}
-
-/// A command to run.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct Exec {
-    /// The program: an absolute path, or a name looked up in the agent's `PATH`.
-    pub command: String,
-    /// Its arguments.
-    pub args: Vec<String>,
-    /// Its environment, on top of the `OHM_*` variables and the agent's `PATH`.
-    pub env: BTreeMap<String, String>,
-    /// Its working directory; `None` is a fresh directory of the task's own.
-    pub directory: Option<String>,
-    /// Bytes after which each of stdout and stderr is rotated.
-    pub log_bytes_max: u64,
-    /// How many files of each are kept, the current one included.
-    pub log_files_max: u16,
 }
 
 /// Whether a job is meant to run.

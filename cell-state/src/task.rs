@@ -1,11 +1,13 @@
 //! The record of one task: small, fixed size, one per instance.
 
+mod memory_kill;
 pub(crate) mod packed;
 
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{Epoch, MachineId, Time, TxnId};
 
+pub use memory_kill::MemoryKill;
 pub use packed::Tasks;
 
 /// Where a task is in its life; the transitions are in [`crate::lifecycle`].
@@ -64,6 +66,8 @@ pub enum Exit {
     NotStarted(NotStarted),
     /// Nobody saw how: its shim was killed, or the machine rebooted.
     Unseen,
+    /// It used more memory than it may, and the kernel killed a process of it.
+    OutOfMemory(MemoryKill),
 }
 
 /// Why a process never started.
@@ -83,6 +87,10 @@ pub enum NotStarted {
     Os(i32),
     /// Its machine has changed since it was placed, and no longer fits it even when empty.
     Unfit,
+    /// The machine has no such user.
+    NoUser,
+    /// The machine could not keep it apart or within its bounds as it was to be.
+    NotIsolated,
 }
 
 impl Exit {

@@ -183,7 +183,10 @@ fn group(at: &str, group: &GroupSpec, schema: &Schema) -> Result<(), Rejection> 
         return Err(Rejection::invalid(format!("{at}.restart.attempts"), problem));
     }
     match &group.run {
-        Run::Exec(exec) => command(at, exec),
+        Run::Exec(exec) => {
+            command(at, exec)?;
+            exec.isolation.check(&format!("{at}.isolation"), &group.resources)
+        }
         Run::Simulated { .. } => Ok(()),
     }
 }

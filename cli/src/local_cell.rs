@@ -264,7 +264,8 @@ impl LocalCell {
         self.issue(Role::Agent, name)?;
         let data = self.dir.join("agents").join(label);
         fs::create_dir_all(&data).map_err(|source| directory_error(&data, source))?;
-        let mut args = words(&["agent", "--stop-with-stdin", "--name", name]);
+        // A cell to try is one's own, and so are its tasks.
+        let mut args = words(&["agent", "--isolation", "none", "--stop-with-stdin", "--name", name]);
         args.extend([OsString::from("--data"), data.into()]);
         args.extend(self.connection_args());
         args.extend(words(extra));

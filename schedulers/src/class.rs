@@ -56,5 +56,5 @@ impl Class {
 fn demand_bytes(job: &Job, group: u16) -> Vec<u8> {
     let spec = job.spec().groups.get(usize::from(group));
     let ports = |g: &GroupSpec| g.ports.iter().map(|p| p.number).collect::<Vec<_>>();
-    spec.map(|g| codec::encode(&(g.resources, &g.constraints, ports(g)))).unwrap_or_default()
+    spec.map(|g| codec::encode(&(g.resources, &g.conditions(), ports(g)))).unwrap_or_default()
 }

@@ -120,7 +120,8 @@ impl TestCell {
     /// Starts the agent of a machine.
     pub fn agent(&mut self, name: &str, extra: &[&str]) {
         self.issue(Role::Agent, name);
-        let mut args = words(&["agent", "--name", name, "--data"]);
+        // Tests of other things have tasks that write where they like.
+        let mut args = words(&["agent", "--isolation", "none", "--name", name, "--data"]);
         args.push(self.path("agents").join(name).into());
         args.extend(self.connection());
         args.extend(words(extra));

@@ -150,6 +150,8 @@ pub struct TaskRow {
     pub job: String,
     /// Its ports, in the order its group asks for them.
     pub ports: Vec<u16>,
+    /// Bytes of memory beyond which it is killed, by the current version of its job.
+    pub memory_limit: Option<u64>,
 }
 
 /// One line of a list of machines.

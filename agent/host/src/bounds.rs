@@ -51,6 +51,13 @@ pub const WATCH_EVERY: Duration = Duration::from_millis(200);
 /// How often left-over processes of a dead shim are looked for while they die.
 pub const ORPHANS_EVERY: Duration = Duration::from_millis(50);
 
+/// Attempts to remove the control groups of a task whose processes are gone, and the pause between two: the kernel
+/// lets go of them a moment after the last process.
+pub const CGROUP_REMOVALS_MAX: u32 = 200;
+
+/// See [`CGROUP_REMOVALS_MAX`].
+pub const CGROUP_REMOVE_AGAIN: Duration = Duration::from_millis(5);
+
 /// Directories of ended tasks that are kept, for their logs. The oldest go first.
 pub const ENDED_DIRS_MAX: usize = 1_000;
 

@@ -9,6 +9,7 @@ use cell_state::machine::MachineSpec;
 use transport_quic::{ConnectError, Credentials};
 
 use crate::bounds;
+use crate::isolation::Settings as IsolationSettings;
 use crate::records::RecordsError;
 
 /// Settings of an agent. [`AgentConfig::new`] fills in the defaults.
@@ -29,6 +30,8 @@ pub struct AgentConfig {
     pub shim_args: Vec<OsString>,
     /// How often the agent shows that it is there. Default: 1 s.
     pub heartbeat: Duration,
+    /// What the operator decides about isolation.
+    pub isolation: IsolationSettings,
 }
 
 /// What an agent runs tasks on.
@@ -62,6 +65,7 @@ impl AgentConfig {
             shim: PathBuf::from("/proc/self/exe"),
             shim_args: vec![OsString::from("shim")],
             heartbeat: bounds::HEARTBEAT,
+            isolation: IsolationSettings::default(),
         }
     }
 

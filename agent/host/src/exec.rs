@@ -21,6 +21,8 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
 use crate::bounds::PROCESS_NEWS_MAX;
+use crate::isolation::Settings;
+use crate::isolation::ability::Ability;
 use crate::process::{self, Identity};
 use crate::task_dir::{Live, TaskDir};
 use ended::Ended;
@@ -43,7 +45,9 @@ impl Happened {
     fn of(id: PlacementId, exit: Exit) -> Happened {
         match exit {
             Exit::NotStarted(why) => Happened::NotStarted(id, why),
-            Exit::Code(_) | Exit::Signal(_) | Exit::Unseen => Happened::Ended(id, exit),
+            Exit::Code(_) | Exit::Signal(_) | Exit::Unseen | Exit::OutOfMemory(_) => {
+                Happened::Ended(id, exit)
+            }
         }
     }
 }
@@ -75,7 +79,8 @@ pub struct Exec {
 struct Shared {
     root: PathBuf,
     shim: ShimProgram,
-    machine: Arc<MachineSpec>,
+    machine: MachineSpec,
+    ability: Ability,
     news: mpsc::Sender<Happened>,
     starts: Starts,
     nursery: Mutex<Option<Nursery>>,
@@ -85,7 +90,7 @@ struct Shared {
 }
 
 impl Exec {
-    /// Opens the directory of tasks, and finds what earlier agents started there. What is still there is watched
+    /// Opens the directory of tasks, tries what this machine can enforce, and finds what earlier agents started there. What is still there is watched
     /// from now on.
     ///
     /// # Errors
@@ -93,15 +98,18 @@ impl Exec {
     pub fn open(
         root: PathBuf,
         shim: ShimProgram,
-        machine: Arc<MachineSpec>,
+        machine: &MachineSpec,
+        settings: &Settings,
     ) -> io::Result<(Exec, Vec<Found>, mpsc::Receiver<Happened>)> {
         std::fs::create_dir_all(&root)?;
+        let ability = Ability::probe(settings, &machine.name, data_of(&root), &shim)?;
         let (news, happened) = mpsc::channel(PROCESS_NEWS_MAX);
         let shared = Arc::new(Shared {
             ended: Mutex::new(Ended::find(&root)?),
             root,
             shim,
-            machine,
+            machine: machine.clone(),
+            ability,
             news,
             starts: Starts::default(),
             nursery: Mutex::default(),
@@ -122,6 +130,16 @@ impl Exec {
             }
         })?;
         Ok((Exec { shared }, found, happened))
+    }
+
+    /// What this machine can enforce, as attributes of it.
+    pub fn attributes(&self) -> BTreeMap<String, String> {
+        self.shared.ability.attributes()
+    }
+
+    /// What it can't enforce, in words.
+    pub fn missing(&self) -> Vec<&'static str> {
+        self.shared.ability.missing()
     }
 
     /// Starts a placement; what comes of it is told later.
@@ -212,8 +230,10 @@ impl Shared {
             Ok(Some(None)) => return Spawned::There,
             Err(error) => return failed(&dir, &error),
         }
-        let Some(launch) = launch::launch(start, &self.machine, &dir) else {
-            return Spawned::Over(Exit::NotStarted(NotStarted::NoDriver));
+        let data = data_of(&self.root);
+        let launch = match launch::launch(start, &self.machine, &self.ability, &dir, data) {
+            Ok(launch) => launch,
+            Err(why) => return Spawned::Over(Exit::NotStarted(why)),
         };
         match dir.create(&launch).and_then(|()| self.fork_shim(id, &dir)) {
             Ok(()) => Spawned::New,
@@ -243,7 +263,8 @@ impl Shared {
         if same && shim.is_some() {
             return Ok(Some(Some(Exit::Unseen)));
         }
-        if shim.is_some_and(|shim| shim.is_alive()) {
+        // One that has said how its task ended is only about to go.
+        if shim.is_some_and(|shim| shim.is_alive()) && dir.exit()?.is_none() {
             return Err(ErrorKind::AlreadyExists.into());
         }
         dir.remove()?;
@@ -301,6 +322,11 @@ fn failed(dir: &TaskDir, error: &io::Error) -> Spawned {
         ErrorKind::PermissionDenied => NotStarted::PermissionDenied,
         _ => NotStarted::Os(error.raw_os_error().unwrap_or(0)),
     }))
+}
+
+/// The data directory that a directory of tasks is in.
+fn data_of(root: &Path) -> &Path {
+    root.parent().unwrap_or(root)
 }
 
 /// The directory of tasks in a data directory.

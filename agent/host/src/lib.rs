@@ -20,6 +20,7 @@ mod conversation;
 pub mod exec;
 mod follow;
 mod host;
+mod isolation;
 mod log_files;
 pub mod log_read;
 mod log_tail;
@@ -33,4 +34,5 @@ mod task_dir;
 
 pub use config::{AgentConfig, AgentError, Machines};
 pub use host::run;
+pub use isolation::Settings as IsolationSettings;
 pub use records::RecordsError;

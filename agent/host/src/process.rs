@@ -67,11 +67,21 @@ fn parse(stat: &str) -> Option<Stat> {
     })
 }
 
-/// The main process of a task that runs: the first child of its shim, which adopts others later.
+/// The main process of a task that runs: the first child of its shim, which adopts others later; of a task with process
+/// numbers of its own the first child of that one, which is only its parent.
 pub(crate) fn main_process(live: &Live) -> Option<Identity> {
     let shim = live.shim.filter(|shim| live.boot == boot_id() && shim.is_alive())?;
-    let child = children(shim.pid).first().copied().and_then(Identity::of)?;
-    child.is_alive().then_some(child)
+    let first = |of: i32| children(of).first().copied().and_then(Identity::of);
+    let child = first(shim.pid)?;
+    let main = if numbers(child.pid) > numbers(shim.pid) { first(child.pid)? } else { child };
+    main.is_alive().then_some(main)
+}
+
+/// How many numbers a process has: one for each namespace of processes that it is seen from.
+fn numbers(pid: i32) -> usize {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
+    line.map_or(1, |numbers| numbers.split_ascii_whitespace().count())
 }
 
 /// All pids there are.

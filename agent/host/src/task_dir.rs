@@ -6,6 +6,7 @@
 //!   live.json             the claim to this start: made once, by the shim that runs it or by an agent that rules it out
 //!   exit.json             how it ended; the last thing the shim makes
 //!   work/                 the working directory, unless the spec names another
+//!   tmp/                  what a task with a view of its own sees as /tmp
 //!   stdout-<offset>.log   output from that byte on; the highest offset is being written
 //!   stderr-<offset>.log
 //! ```
@@ -18,7 +19,7 @@ use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, symlink};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use agent::{Intent, PlacementId};
@@ -28,7 +29,14 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::bounds::OWN_FILE_BYTES_MAX;
+use crate::isolation::Confine;
 use crate::process::Identity;
+
+/// The working directory's name.
+pub(crate) const WORK: &str = "work";
+
+/// The name of what a task with a view of its own sees as `/tmp`.
+pub(crate) const TEMPORARY: &str = "tmp";
 
 /// What a shim runs: `spec.json`.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -44,6 +52,10 @@ pub(crate) struct Launch {
     pub(crate) directory: Option<String>,
     pub(crate) log_bytes_max: u64,
     pub(crate) log_files_max: u16,
+    #[serde(default)]
+    pub(crate) log_age_us: Option<u64>,
+    #[serde(default)]
+    pub(crate) confine: Confine,
 }
 
 /// Who has this start: `live.json`.
@@ -101,6 +113,14 @@ impl TaskDir {
         private.mode(0o700);
         private.create(&self.path)?;
         private.create(self.work())?;
+        if let Some(user) = &launch.confine.user {
+            std::os::unix::fs::chown(self.work(), Some(user.uid), Some(user.gid))?;
+        }
+        if launch.confine.view.is_some() {
+            let temporary = self.path.join(TEMPORARY);
+            private.create(&temporary)?;
+            fs::set_permissions(&temporary, fs::Permissions::from_mode(0o1777))?;
+        }
         // One that is cut short can't be read, and then nothing was started.
         write_new(&self.path.join("spec.json"), &to_json(launch)?)
     }
@@ -110,7 +130,7 @@ impl TaskDir {
     }
 
     pub(crate) fn work(&self) -> PathBuf {
-        self.path.join("work")
+        self.path.join(WORK)
     }
 
     pub(crate) fn launch(&self) -> io::Result<Launch> {

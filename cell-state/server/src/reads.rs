@@ -1,7 +1,7 @@
 //! Reads: what people see of a cell, as rows and pages. Pure functions of a state.
 
 use cell_state::admit::{Rejection, RejectionCode};
-use cell_state::job::{Band, Job};
+use cell_state::job::{Band, Job, Run};
 use cell_state::machine::{Machine, MachineState};
 use cell_state::page::StateHash;
 use cell_state::{Cell, JobId, MachineId, Resources, TaskId};
@@ -162,7 +162,16 @@ fn task_row(cell: &Cell, id: TaskId) -> Option<TaskRow> {
         machine: machine.map(|machine| machine.spec.name.clone()),
         job: job.spec().name.clone(),
         ports: grant.map(|grant| grant.ports.clone()).unwrap_or_default(),
+        memory_limit: memory_limit(job, id),
     })
+}
+
+fn memory_limit(job: &Job, id: TaskId) -> Option<u64> {
+    let group = job.spec().groups.get(usize::from(id.group))?;
+    match &group.run {
+        Run::Exec(exec) => Some(exec.isolation.memory_limit(&group.resources)),
+        Run::Simulated { .. } => None,
+    }
 }
 
 fn machine_row(machine: &Machine, around: &Around<'_>) -> MachineRow {

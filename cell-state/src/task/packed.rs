@@ -5,7 +5,7 @@
 use crate::ids::{Epoch, MachineId, SessionId, Time, TxnId};
 use crate::verdict::Placed;
 
-use super::{Exit, NotStarted, StopReason, Task, TaskState};
+use super::{Exit, MemoryKill, NotStarted, StopReason, Task, TaskState};
 
 /// The tasks of one group, by index.
 #[derive(Clone, Debug, Default)]
@@ -32,6 +32,9 @@ pub(crate) struct Packed {
 const STATE: u8 = 0x0f;
 const HAS_MACHINE: u8 = 0x10;
 const HAS_TXN: u8 = 0x20;
+
+/// The bit of an exit's kind that says that the rest of kind and number are a [`MemoryKill`].
+const OUT_OF_MEMORY: u8 = 0x80;
 
 const _: () = assert!(size_of::<Packed>() == 40, "the memory of a cell is mostly these");
 
@@ -64,8 +67,14 @@ fn code_of_exit(exit: Option<Exit>) -> (u8, i32) {
             NotStarted::StoppedFirst => (7, 0),
             NotStarted::Os(error) => (8, error),
             NotStarted::Unfit => (9, 0),
+            NotStarted::NoUser => (11, 0),
+            NotStarted::NotIsolated => (12, 0),
         },
         Some(Exit::Unseen) => (10, 0),
+        Some(Exit::OutOfMemory(kill)) => {
+            let (high, low) = kill.to_bits();
+            (OUT_OF_MEMORY | high, low as i32)
+        }
     }
 }
 
@@ -81,6 +90,11 @@ fn exit_of_code(kind: u8, number: i32) -> Option<Exit> {
         8 => Exit::NotStarted(NotStarted::Os(number)),
         9 => Exit::NotStarted(NotStarted::Unfit),
         10 => Exit::Unseen,
+        11 => Exit::NotStarted(NotStarted::NoUser),
+        12 => Exit::NotStarted(NotStarted::NotIsolated),
+        kind if kind & OUT_OF_MEMORY != 0 => {
+            Exit::OutOfMemory(MemoryKill::from_bits(kind & !OUT_OF_MEMORY, number as u32))
+        }
         _ => return None,
     })
 }

@@ -7,6 +7,7 @@ use std::fmt::Write;
 use cell_state::constraint::{Constraint, Test};
 use cell_state::event::{CellConfig, Committed, Event, Report, Seen};
 use cell_state::fit::Misfit;
+use cell_state::job::isolation::{Isolation, Share};
 use cell_state::job::{Band, Exec, JobSpec, PortAsk, Run, Spread};
 use cell_state::machine::{Grant, MachineSpec, MachineState};
 use cell_state::page::{PageKey, Restore, StateHash};
@@ -59,6 +60,15 @@ fn spec() -> JobSpec {
         directory: Some("/tmp".into()),
         log_bytes_max: 1 << 20,
         log_files_max: 3,
+        log_age_us: Some(60_000_000),
+        isolation: Box::new(Isolation {
+            memory_limit_bytes: Some(1 << 50),
+            user: Some("nobody".into()),
+            processes: Share::Private,
+            capabilities: vec!["kill".into()],
+            limits: BTreeMap::from([("open_files".to_owned(), 64)]),
+            ..Isolation::default()
+        }),
     });
     spec.groups.push(words::group("sim"));
     spec.groups[1].run = Run::Simulated { run_for_us: Some(5_000_000), exit_code: -1 };

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 
-use agent_host::{AgentConfig, Machines};
+use agent_host::{AgentConfig, IsolationSettings, Machines};
 use cell_state::bounds::MACHINES_MAX;
 use cell_state::machine::MachineSpec;
 use cell_state::resources::Schema;
@@ -35,6 +35,7 @@ pub(crate) struct Agent {
     credentials: Credentials,
     data: PathBuf,
     machines: Machines,
+    isolation: IsolationSettings,
     /// Amounts of resources whose names only the cell knows.
     further: Vec<String>,
     stop_with_stdin: bool,
@@ -63,11 +64,12 @@ impl Agent {
                 (name, Machines::Simulated { prefix: args.prefix.clone(), specs })
             }
         };
+        let isolation = isolation(&args)?;
         let credentials = Credentials::load(&pki, Role::Agent, &name)?;
         // Shims and tasks have working directories of their own.
         let data = std::path::absolute(&args.data).map_err(|e| Failure::read(&args.data, e))?;
         let (further, stop_with_stdin) = (args.resource, args.connect.stop_with_stdin);
-        Ok(Agent { server, credentials, data, machines, further, stop_with_stdin, log: args.log })
+        Ok(Agent { server, credentials, data, machines, isolation, further, stop_with_stdin, log: args.log })
     }
 }
 
@@ -92,7 +94,8 @@ pub(crate) fn run(agent: Agent) -> Result<Ended, Failure> {
             }
         }
         let data = agent.data.clone();
-        let config = AgentConfig::new(agent.server, agent.credentials, agent.data, machines);
+        let mut config = AgentConfig::new(agent.server, agent.credentials, agent.data, machines);
+        config.isolation = agent.isolation;
         agent_host::run(config, stop).await?;
         if orphaned.load(Ordering::Acquire) {
             // The cell was for trying, and whoever tried it was killed: nobody will ever come back for the tasks.
@@ -136,6 +139,27 @@ pub(crate) fn this_machine(dir: &Path) -> ThisMachine {
         memory_bytes: kilobytes << 10,
         disk_bytes: free.map_or(0, |f| f.f_bavail.saturating_mul(f.f_frsize)),
     }
+}
+
+fn isolation(args: &AgentArgs) -> Result<IsolationSettings, Failure> {
+    let by_default = match args.isolation.as_str() {
+        "standard" => true,
+        "none" => false,
+        other => {
+            return Err(Failure::Input(format!(
+                "--isolation: {other:?} is no level; write standard or none"
+            )));
+        }
+    };
+    let cgroup = PathBuf::from(args.cgroup.trim_matches('/'));
+    if args.cgroup.split('/').any(|part| part == "..") {
+        return Err(Failure::Input(format!(
+            "--cgroup: {:?} leads out of the hierarchy; remove \"..\"",
+            args.cgroup
+        )));
+    }
+    let (task_user, allow_privileged) = (args.task_user.clone(), args.allow_privileged);
+    Ok(IsolationSettings { by_default, task_user, allow_privileged, cgroup })
 }
 
 fn host_name() -> String {

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use cell_state::admit::Answer;
+use cell_state::job::isolation::Isolation;
 use cell_state::job::{Exec, GroupSpec, JobKind, JobSpec, Restart, RestartOn, Run};
 use cell_state::machine::MachineState;
 use cell_state::task::TaskState;
@@ -184,12 +185,10 @@ fn own_command(args: &[&str]) -> Exec {
 
 fn command(program: &Path, args: Vec<String>) -> Exec {
     Exec {
-        command: program.display().to_string(),
-        args,
-        env: BTreeMap::new(),
-        directory: None,
+        isolation: Box::new(Isolation::none()),
         log_bytes_max: 2 * DEMO_FILE_BYTES.end(),
         log_files_max: 2,
+        ..Exec::new(program.display().to_string(), args)
     }
 }
 

@@ -9,7 +9,7 @@ use cell_state::resources::{Dimension, Resources as Vector, Schema};
 use super::document::{Node, Value};
 use super::section::{Given, Section};
 use super::units::{self, Amount};
-use super::{JobFileError, Resources, constraint, fields};
+use super::{JobFileError, Resources, constraint, fields, isolation};
 
 /// The bytes of a log file's rotation limit: at least what validation asks for.
 const LOG_BYTES_MIN: u64 = 1_024;
@@ -65,7 +65,7 @@ fn group(
         ports: ports(&section)?,
         restart: restart(section.get("restart"), kind)?,
         stop_grace_us: duration(section.get("stop_grace"))?.unwrap_or(10_000_000),
-        run: run(&section.require("run", "a [groups.run] table with command = \"…\"")?)?,
+        run: run(&section)?,
     })
 }
 
@@ -187,21 +187,28 @@ enum Driver {
     Simulated,
 }
 
-fn run(given: &Given<'_>) -> Result<Run, JobFileError> {
+fn run(group: &Section<'_>) -> Result<Run, JobFileError> {
+    let given = group.require("run", "a [groups.run] table with command = \"…\"")?;
     let section = Section::open(given.path.clone(), given.node, "groups[].run")?;
     let drivers = [("exec", Driver::Exec), ("simulated", Driver::Simulated)];
+    let isolation = group.get("isolation");
     match section.get("driver").map_or(Ok(Driver::Exec), |d| d.word(&drivers))? {
         Driver::Exec => {
             only(&section, "simulated", &["run_for", "exit_code"])?;
-            exec(&section).map(Run::Exec)
+            Ok(Run::Exec(Exec { isolation: Box::new(isolation::isolation(isolation)?), ..exec(&section)? }))
         }
         Driver::Simulated => {
-            only(&section, "exec", &["command", "args", "env", "directory", "log_size", "log_files"])?;
+            only(&section, "exec", EXEC_FIELDS)?;
+            if let Some(stray) = isolation {
+                return Err(stray.error("a simulated task has no process to isolate; remove the table"));
+            }
             let exit_code = section.whole("exit_code", i64::from(i32::MIN)..=i64::from(i32::MAX), 0)? as i32;
             Ok(Run::Simulated { run_for_us: duration(section.get("run_for"))?, exit_code })
         }
     }
 }
+
+const EXEC_FIELDS: &[&str] = &["command", "args", "env", "directory", "log_size", "log_files", "log_age"];
 
 /// Refuses fields that belong to the other driver.
 fn only(section: &Section<'_>, driver: &str, others: &[&str]) -> Result<(), JobFileError> {
@@ -238,12 +245,12 @@ fn exec(section: &Section<'_>) -> Result<Exec, JobFileError> {
         }
     };
     Ok(Exec {
-        command: plain(&command)?,
-        args,
         env: environment(section.get("env"))?,
         directory: directory.map(|given| plain(&given)).transpose()?,
         log_bytes_max,
         log_files_max: section.whole("log_files", 1..=1_000, 5)? as u16,
+        log_age_us: duration(section.get("log_age"))?,
+        ..Exec::new(plain(&command)?, args)
     })
 }
 
@@ -261,7 +268,7 @@ fn environment(given: Option<Given<'_>>) -> Result<BTreeMap<String, String>, Job
 }
 
 /// A text that a process can be given.
-fn plain(given: &Given<'_>) -> Result<String, JobFileError> {
+pub(super) fn plain(given: &Given<'_>) -> Result<String, JobFileError> {
     let text = given.text()?;
     if text.contains('\0') {
         return Err(given.error("a NUL character can't be passed to a process; remove it"));

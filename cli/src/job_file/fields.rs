@@ -1,6 +1,7 @@
 //! The one table of all fields of a job file: what is accepted, and what docs/job-file.md and `ohm job init` say.
 
 use cell_state::bounds;
+use cell_state::job::isolation::PIDS_DEFAULT;
 
 /// One field. A `{word}` in `takes` or `default` stands for one of the cell's bounds.
 #[derive(Clone, Copy, Debug)]
@@ -63,6 +64,8 @@ const FIELDS: &[Field] = &[
         "What follows the end of a task."),
     field("groups[]", "run", "table", "required",
         "What a task does."),
+    field("groups[]", "isolation", "table", "the defaults of its fields",
+        "How a task is kept apart from others, and within which bounds; see [isolation.md](isolation.md)."),
 
     field("groups[].resources", "cpu", "cores (`0.5`, `2`) or millicores (`\"500m\"`)", "`\"100m\"`",
         "Processor time."),
@@ -106,10 +109,48 @@ const FIELDS: &[Field] = &[
         "The size at which each of stdout and stderr is rotated."),
     field("groups[].run", "log_files", "whole number, 1 to 1000", "5",
         "How many files of each are kept, the current one included."),
+    field("groups[].run", "log_age", "duration", "no age is too old",
+        "The age at which a file of them is followed by the next, even if it isn't full."),
     field("groups[].run", "run_for", "duration", "runs until stopped",
         "`simulated` only: how long the task pretends to run."),
     field("groups[].run", "exit_code", "whole number, -2147483648 to 2147483647", "0",
         "`simulated` only: the exit code it then pretends."),
+
+    field("groups[].isolation", "level", "`standard` or `none`", "`standard`",
+        "`standard`: all that the machine can enforce. `none`: the machine's own files, processes, names and system calls; user and bounds remain."),
+    field("groups[].isolation", "cpu_limit", "cores or millicores, at least `resources.cpu`", "none: a share in proportion to `resources.cpu`",
+        "The most processor time the task gets, even when the machine is idle."),
+    field("groups[].isolation", "memory_limit", "bytes, or a text with a unit, at least `resources.memory`", "`resources.memory`",
+        "The memory beyond which the task is killed; its exit says so."),
+    field("groups[].isolation", "pids", "whole number, 1 to {pids}", "{pids_default}",
+        "The most processes and threads it may have at a time."),
+    field("groups[].isolation", "io_weight", "whole number, 1 to 1000", "none",
+        "Its weight against others when the disk is busy; 100 is the kernel's default."),
+    field("groups[].isolation", "user", "a name, or `UID:GID`", "the agent's `--task-user`",
+        "Who it runs as. `root` needs an agent with `--allow-privileged`."),
+    field("groups[].isolation", "filesystem", "`private` or `host`", "`private` where the machine can",
+        "`private`: the machine's files read-only, `/tmp`, `/dev` and `/run` of its own, and nothing of the agent or other tasks."),
+    field("groups[].isolation", "processes", "`private` or `host`", "`private` where the machine can",
+        "`private`: it sees and signals its own processes only."),
+    field("groups[].isolation", "ipc", "`private` or `host`", "`private` where the machine can",
+        "Shared memory, semaphores and message queues."),
+    field("groups[].isolation", "hostname", "`private` or `host`", "`private` where the machine can",
+        "`private`: its host name is the task's own, such as `web-main-0`."),
+    field("groups[].isolation", "system_calls", "`filtered` or `all`", "`filtered` where the machine can",
+        "`filtered`: what changes the machine (mounts, modules, clocks, namespaces, tracing of the kernel, …) fails."),
+    field("groups[].isolation", "capabilities", "list of names", "none",
+        "Capabilities it keeps, such as `net_bind_service`. Needs an agent with `--allow-privileged`."),
+    field("groups[].isolation", "writable", "list of absolute paths, at most {writable}", "none",
+        "Paths of the machine that stay writable in a private filesystem, as far as its user may."),
+    field("groups[].isolation", "limits", "table", "the agent's own",
+        "Limits of the kernel for each process."),
+
+    field("groups[].isolation.limits", "open_files", "whole number", "the agent's own", "Files open at a time."),
+    field("groups[].isolation.limits", "core_size", "bytes, or a text with a unit", "the agent's own", "Bytes of a core file."),
+    field("groups[].isolation.limits", "file_size", "bytes, or a text with a unit", "the agent's own", "Bytes of a file it writes."),
+    field("groups[].isolation.limits", "locked_memory", "bytes, or a text with a unit", "the agent's own", "Bytes of memory that is never paged out."),
+    field("groups[].isolation.limits", "stack_size", "bytes, or a text with a unit", "the agent's own", "Bytes of a stack."),
+    field("groups[].isolation.limits", "address_space", "bytes, or a text with a unit", "the agent's own", "Bytes of addresses."),
 ];
 
 /// Every field of a file of machine shapes.
@@ -166,7 +207,7 @@ pub(crate) fn reference() -> String {
 
 /// Fills in the bounds of the cell, which are defined elsewhere.
 fn with_bounds(text: String) -> String {
-    let bounds: [(&str, u64); 9] = [
+    let bounds: [(&str, u64); 12] = [
         ("{name}", bounds::NAME_BYTES_MAX as u64),
         ("{attribute}", bounds::ATTRIBUTE_BYTES_MAX as u64),
         ("{priority}", bounds::PRIORITY_MAX.into()),
@@ -176,6 +217,9 @@ fn with_bounds(text: String) -> String {
         ("{ports}", bounds::PORTS_MAX as u64),
         ("{args}", bounds::ARGS_MAX as u64),
         ("{restarts}", bounds::RESTARTS_MAX.into()),
+        ("{pids}", bounds::TASK_PIDS_MAX.into()),
+        ("{pids_default}", PIDS_DEFAULT.into()),
+        ("{writable}", bounds::WRITABLE_PATHS_MAX as u64),
     ];
     bounds.iter().fold(text, |text, (token, bound)| text.replace(token, &bound.to_string()))
 }

@@ -12,6 +12,7 @@ mod constraint;
 mod convert;
 mod document;
 mod fields;
+mod isolation;
 mod section;
 mod shapes;
 mod template;
@@ -25,6 +26,7 @@ use cell_state::validate;
 
 pub(crate) use document::{Document, Syntax};
 pub(crate) use fields::reference;
+pub(crate) use isolation::shown as isolation_shown;
 pub(crate) use shapes::{Shape, shapes};
 pub(crate) use template::template;
 pub(crate) use units::{Amount, amount, bytes, duration_us};

@@ -6,7 +6,7 @@
 use cell_state::job::{Counts, JobSpec, Run};
 use cell_state::machine::Grant;
 use cell_state::resources::Schema;
-use cell_state::task::TaskState;
+use cell_state::task::{Exit, TaskState};
 use cell_state::verdict::{Conflict, ConflictKind, Outcome};
 use cell_state::{Dimension, MachineId, Resources, Seq, TaskId, Time};
 use serde_json::{Map, Value, json};
@@ -15,6 +15,7 @@ use transport::view::{Attempt, CellView, ConflictCount, JobRow, JobView, Machine
 use transport::view::{SchedulerView, TaskRow};
 
 use super::text;
+use crate::job_file;
 
 /// Amounts by name; dimensions without a name are left out unless something is in them.
 pub(crate) fn resources(amounts: &Resources, schema: &Schema) -> Value {
@@ -100,6 +101,14 @@ pub(crate) fn task(row: &TaskRow, groups: &[&str]) -> Value {
         "version": row.task.version,
         "restarts": row.task.restarts,
         "exit": row.task.exit.map(text::exit),
+        "out_of_memory": match row.task.exit {
+            Some(Exit::OutOfMemory(kill)) => json!({
+                "pid": kill.pid(),
+                "peak_bytes": kill.peak_bytes(),
+                "limit_bytes": row.memory_limit,
+            }),
+            Some(Exit::Code(_) | Exit::Signal(_) | Exit::NotStarted(_) | Exit::Unseen) | None => Value::Null,
+        },
         "changed": instant(row.task.changed),
         "placed_by": row.task.placed_by.map(|t| t.to_string()),
         "ports": row.ports,
@@ -135,6 +144,7 @@ fn group(group: &cell_state::job::GroupSpec, schema: &Schema) -> Value {
             "directory": exec.directory,
             "log_size": exec.log_bytes_max,
             "log_files": exec.log_files_max,
+            "log_age_us": exec.log_age_us,
         }),
         Run::Simulated { run_for_us, exit_code } => {
             json!({"driver": "simulated", "run_for_us": run_for_us, "exit_code": exit_code})
@@ -152,6 +162,10 @@ fn group(group: &cell_state::job::GroupSpec, schema: &Schema) -> Value {
         "restart": {"on": on, "attempts": group.restart.attempts, "delay_us": group.restart.delay_us},
         "stop_grace_us": group.stop_grace_us,
         "run": run,
+        "isolation": match &group.run {
+            Run::Exec(exec) => job_file::isolation_shown(&exec.isolation),
+            Run::Simulated { .. } => Value::Null,
+        },
     })
 }
 

@@ -156,6 +156,10 @@ pub(crate) fn exit(exit: Exit) -> String {
         Exit::Signal(signal) => format!("signal {signal}"),
         Exit::NotStarted(why) => format!("not started: {}", not_started(why)),
         Exit::Unseen => "unseen".to_owned(),
+        Exit::OutOfMemory(kill) => {
+            let peak = amount(Dimension::MEMORY, kill.peak_bytes());
+            format!("out of memory: process {} killed at {peak}", kill.pid())
+        }
     }
 }
 
@@ -166,6 +170,8 @@ fn not_started(why: NotStarted) -> String {
         NotStarted::DirectoryNotFound => "no such directory".to_owned(),
         NotStarted::NoDriver => "the agent has no driver for it".to_owned(),
         NotStarted::Unfit => "it no longer fitted the machine".to_owned(),
+        NotStarted::NoUser => "the machine has no such user".to_owned(),
+        NotStarted::NotIsolated => "the machine could not isolate it".to_owned(),
         NotStarted::StoppedFirst => "stopped first".to_owned(),
         NotStarted::Os(code) => std::io::Error::from_raw_os_error(code).to_string(),
     }

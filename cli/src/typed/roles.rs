@@ -270,6 +270,18 @@ pub(crate) struct AgentArgs {
     /// The range of ports it gives to tasks
     #[arg(long, value_name = "FIRST-LAST", default_value = "20000-31999")]
     pub(crate) ports: String,
+    /// Whether what jobs leave open is enforced: `standard`, or `none` for machines of one's own (docs/isolation.md)
+    #[arg(long, value_name = "LEVEL", default_value = "standard")]
+    pub(crate) isolation: String,
+    /// Whom tasks run as that name nobody, when the agent is root
+    #[arg(long, value_name = "USER", default_value = "nobody")]
+    pub(crate) task_user: String,
+    /// Let tasks run as root, and keep capabilities
+    #[arg(long)]
+    pub(crate) allow_privileged: bool,
+    /// The control group below which those of tasks are made, from the root of each hierarchy
+    #[arg(long, value_name = "PATH", default_value = "ohm")]
+    pub(crate) cgroup: String,
     /// Play this many machines, without processes
     #[arg(long, value_name = "N")]
     pub(crate) simulate: Option<u32>,

@@ -97,8 +97,8 @@ fn of_misfit(cell: &Cell, job: &Job, task: TaskId, misfit: Misfit) -> Found {
         }
         Misfit::Constraint(index) => {
             let group = job.spec().groups.get(usize::from(task.group));
-            let constraint = group.and_then(|g| g.constraints.get(usize::from(index)));
-            (ReasonKind::Constraint(constraint.map(ToString::to_string).unwrap_or_default()), None)
+            let condition = group.and_then(|g| g.conditions().into_iter().nth(usize::from(index)));
+            (ReasonKind::Constraint(condition.map(|c| c.to_string()).unwrap_or_default()), None)
         }
         Misfit::SameJob(_) => (ReasonKind::SameJob, None),
         Misfit::Port(port) => (ReasonKind::PortTaken(port), None),

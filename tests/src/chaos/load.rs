@@ -155,12 +155,9 @@ fn job(name: &str, scheduler: &str, count: u32, starts: &str, naps_ms: u32) -> J
         naps_ms % 1_000
     );
     let run = Run::Exec(Exec {
-        command: "/bin/sh".into(),
-        args: vec!["-c".into(), script],
-        env: BTreeMap::new(),
-        directory: None,
         log_bytes_max: 64 << 10,
         log_files_max: 2,
+        ..Exec::new("/bin/sh", vec!["-c".into(), script])
     });
     let group = GroupSpec {
         name: "main".into(),

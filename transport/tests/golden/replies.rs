@@ -153,7 +153,14 @@ fn task_row() -> TaskRow {
         placed_by: Some(txn(7)),
     };
     let machine = Some("m1".to_owned());
-    TaskRow { id: task(1, 2), task: task_record, machine, job: "site".into(), ports: vec![8_080, 20_001] }
+    TaskRow {
+        id: task(1, 2),
+        task: task_record,
+        machine,
+        job: "site".into(),
+        ports: vec![8_080, 20_001],
+        memory_limit: Some(1 << 28),
+    }
 }
 
 fn job_row() -> JobRow {

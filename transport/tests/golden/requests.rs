@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use cell_state::constraint::{Constraint, Test};
 use cell_state::event::{CellConfig, Report, Seen};
+use cell_state::job::isolation::{Isolation, Share};
 use cell_state::job::{Band, Exec, GroupSpec, JobKind, JobSpec, PortAsk, Restart, RestartOn, Run, Spread};
 use cell_state::machine::{DEFAULT_PORTS, MachineSpec, MachineState};
 use cell_state::page::StateHash;
@@ -67,6 +68,8 @@ pub(crate) fn job() -> JobSpec {
         directory: Some("/srv".into()),
         log_bytes_max: 10 << 20,
         log_files_max: 3,
+        log_age_us: Some(3_600_000_000),
+        isolation: Box::new(Isolation { pids_max: Some(64), ipc: Share::Host, ..Isolation::default() }),
     };
     let web = GroupSpec {
         name: "web".into(),

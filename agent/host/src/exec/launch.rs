@@ -1,20 +1,35 @@
 //! What a task's process is given: command, environment, limits of its output.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use agent::Start;
 use cell_state::job::Run;
 use cell_state::machine::MachineSpec;
+use cell_state::task::NotStarted;
 
+use crate::isolation;
+use crate::isolation::ability::Ability;
+use crate::isolation::plan::plan;
 use crate::task_dir::{Launch, TaskDir};
 
-/// What to run for a placement; `None` when its spec is nothing this driver runs.
-pub(super) fn launch(start: &Start, machine: &MachineSpec, dir: &TaskDir) -> Option<Launch> {
-    let group = start.spec.job.groups.get(usize::from(start.intent.id.task.group))?;
-    let Run::Exec(exec) = &group.run else { return None };
+/// What to run for a placement, or why this driver can't.
+pub(super) fn launch(
+    start: &Start,
+    machine: &MachineSpec,
+    ability: &Ability,
+    dir: &TaskDir,
+    data: &Path,
+) -> Result<Launch, NotStarted> {
+    let group = start.spec.job.groups.get(usize::from(start.intent.id.task.group));
+    let Some(Run::Exec(exec)) = group.map(|group| &group.run) else { return Err(NotStarted::NoDriver) };
+    let confine = plan(ability, start, exec, machine, data)?;
     let mut env = own_env(start, machine, dir);
+    if confine.view.is_some() {
+        env.insert("OHM_TASK_DIR".to_owned(), isolation::WORK.to_owned());
+    }
     env.extend(exec.env.iter().map(|(key, value)| (key.clone(), value.clone())));
-    Some(Launch {
+    Ok(Launch {
         incarnation: start.incarnation,
         intent: start.intent.clone(),
         command: exec.command.clone(),
@@ -23,6 +38,8 @@ pub(super) fn launch(start: &Start, machine: &MachineSpec, dir: &TaskDir) -> Opt
         directory: exec.directory.clone(),
         log_bytes_max: exec.log_bytes_max,
         log_files_max: exec.log_files_max,
+        log_age_us: exec.log_age_us,
+        confine,
     })
 }
 
@@ -40,7 +57,7 @@ fn own_env(start: &Start, machine: &MachineSpec, dir: &TaskDir) -> BTreeMap<Stri
     set("OHM_INDEX", task.index.to_string());
     set("OHM_EPOCH", intent.id.epoch.to_string());
     set("OHM_MACHINE", machine.name.clone());
-    // Also what a process that hid from its group is known by.
+    set("OHM_TASK_DIR", dir.path().display().to_string());
     set(DIR_VARIABLE, dir.path().display().to_string());
     let devices =
         intent.grant.devices.iter().filter_map(|(device, _)| machine.devices.get(usize::from(*device)));
@@ -57,8 +74,8 @@ fn own_env(start: &Start, machine: &MachineSpec, dir: &TaskDir) -> BTreeMap<Stri
     env
 }
 
-/// The variable that names a task's own directory.
-pub(super) const DIR_VARIABLE: &str = "OHM_TASK_DIR";
+/// The variable by which a process that hid from its group is known: where the agent keeps its placement.
+pub(super) const DIR_VARIABLE: &str = "OHM_PLACEMENT";
 
 /// A name as part of an environment variable.
 fn variable(name: &str) -> String {

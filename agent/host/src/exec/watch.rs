@@ -12,6 +12,7 @@ use tokio::io::unix::AsyncFd;
 
 use super::launch::DIR_VARIABLE;
 use crate::bounds::{ORPHANS_EVERY, WATCH_EVERY};
+use crate::isolation::cgroup::Cgroup;
 use crate::process::{self, Identity};
 use crate::task_dir::TaskDir;
 
@@ -140,8 +141,12 @@ fn look_once(dir: &TaskDir, shim: Option<Identity>) -> Option<Exit> {
     if let Ok(Some(exit)) = dir.exit() {
         return Some(exit);
     }
-    let orphans = orphans(dir, shim);
+    let cgroup = dir.launch().ok().and_then(|launch| launch.confine.cgroup);
+    let orphans = orphans(dir, shim, cgroup.as_ref());
     if orphans.is_empty() {
+        if let Some(Err(error)) = cgroup.map(|cgroup| cgroup.remove()) {
+            tracing::warn!(dir = %dir.path().display(), %error, "can't remove the control groups of a task");
+        }
         // So that readers of its output know that nothing will follow.
         if let Err(error) = dir.write_exit(Exit::Unseen).and_then(|()| dir.sync()) {
             tracing::warn!(dir = %dir.path().display(), %error, "can't note the end of a task");
@@ -151,18 +156,23 @@ fn look_once(dir: &TaskDir, shim: Option<Identity>) -> Option<Exit> {
     for orphan in orphans {
         let _ = kill_process(orphan, Number::KILL);
     }
+    if let Some(cgroup) = cgroup {
+        cgroup.kill();
+    }
     None
 }
 
-/// What is left of a task: processes of the shim's session, and those that left it but still carry the task's variable.
-fn orphans(dir: &TaskDir, shim: Option<Identity>) -> Vec<Pid> {
+/// What is left of a task: processes in its control groups, of the shim's session, and those that left it but still
+/// carry the task's variable.
+fn orphans(dir: &TaskDir, shim: Option<Identity>, cgroup: Option<&Cgroup>) -> Vec<Pid> {
     let variable = format!("{DIR_VARIABLE}={}", dir.path().display());
     let left = process::all().into_iter().filter(|pid| {
         let Some(stat) = process::stat(*pid).filter(|stat| !stat.is_dead()) else { return false };
         let in_session = shim.is_some_and(|shim| stat.session == shim.pid && stat.start >= shim.start);
         in_session || has_variable(*pid, &variable)
     });
-    left.filter_map(Pid::from_raw).collect()
+    let grouped = cgroup.map(Cgroup::processes).unwrap_or_default();
+    left.filter_map(Pid::from_raw).chain(grouped).collect()
 }
 
 fn has_variable(pid: i32, variable: &str) -> bool {

@@ -72,10 +72,19 @@ pub(super) fn open_real(
     let lock = lock.ok_or_else(|| AgentError::InUse { path: config.data.clone() })?;
     let cell = &config.credentials.identity().cell;
     let (records, kept) = Records::open(&config.data.join("records"), cell, records::draw)?;
-    let spec = Arc::new(spec.clone());
     let shim = ShimProgram { path: config.shim.clone(), args: config.shim_args.clone() };
     let (exec, found, happened) =
-        Exec::open(exec::root(&config.data), shim, Arc::clone(&spec)).map_err(data)?;
+        Exec::open(exec::root(&config.data), shim, spec, &config.isolation).map_err(data)?;
+    let mut spec = spec.clone();
+    spec.attributes.extend(exec.attributes());
+    let spec = Arc::new(spec);
+    let missing = exec.missing();
+    if !missing.is_empty() {
+        tracing::warn!(
+            missing = missing.join(", "),
+            "this machine can't enforce everything; jobs that ask for it go elsewhere"
+        );
+    }
     tell_found(&kept, &found);
     let progress = records.progress();
     let driver = Driver::Exec { exec, happened, records, progress, _lock: lock };

@@ -3,7 +3,6 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -17,12 +16,15 @@ use rustix::process::{
     Pid, Signal, WaitId, WaitIdOptions, WaitOptions, getpid, kill_process, kill_process_group,
     set_child_subreaper, setsid, wait, waitid, waitpid,
 };
-use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 
-use super::launch::{Ends, become_command, os};
-use super::output::Output;
+use super::control::{Control, Told};
+use super::launch::{Ends, become_task, os};
+use super::output::{Output, Rotation};
+use super::signals::{Signals, came};
 use super::word::{What, Word, Words};
 use crate::bounds::{EXIT_WRITES_MAX, OUTPUT_READ_BYTES};
+use crate::isolation;
+use crate::isolation::cgroup::Cgroup;
 use crate::process::{self, Identity};
 use crate::task_dir::{Launch, Live, TaskDir};
 
@@ -62,9 +64,14 @@ fn begin(dir: &TaskDir, reporting: Option<Reporting>) -> io::Result<()> {
     if !dir.claim(&Live { boot, shim: Some(own) })? {
         return Err(io::Error::other("this start is taken, or ruled out"));
     }
-    let exit = match Task::start(dir, own, reporting.as_ref()) {
-        Ok(task) => task.follow(&signals),
-        Err(error) => Exit::NotStarted(os(&error)),
+    let exit = match Task::start(dir, reporting.as_ref(), own) {
+        Ok(task) => {
+            let cgroup = task.cgroup.clone();
+            let exit = task.follow(&signals);
+            clear_away(cgroup.as_ref());
+            exit
+        }
+        Err(exit) => exit,
     };
     write_exit(dir, exit)?;
     let told = reporting.map(|Reporting { id, words, .. }| words.say(Word { id, what: What::Ended(exit) }));
@@ -88,38 +95,11 @@ fn write_exit(dir: &TaskDir, exit: Exit) -> io::Result<()> {
     }
 }
 
-/// Signals as bytes in pipes.
-struct Signals {
-    child: UnixStream,
-    term: UnixStream,
-    kill: UnixStream,
-}
-
-impl Signals {
-    fn register() -> io::Result<Signals> {
-        let pipe = |signals: &[i32]| -> io::Result<UnixStream> {
-            let (read, write) = UnixStream::pair()?;
-            read.set_nonblocking(true)?;
-            for signal in signals {
-                signal_hook::low_level::pipe::register(*signal, write.try_clone()?)?;
-            }
-            Ok(read)
-        };
-        Ok(Signals {
-            child: pipe(&[SIGCHLD])?,
-            term: pipe(&[SIGTERM, SIGINT, SIGHUP])?,
-            kill: pipe(&[SIGUSR1])?,
-        })
+/// Removes control groups that nothing is in any more.
+fn clear_away(cgroup: Option<&Cgroup>) {
+    if let Some(Err(error)) = cgroup.map(Cgroup::remove) {
+        eprintln!("can't remove the control groups: {error}");
     }
-}
-
-/// Whether a signal came since the last look.
-fn came(mut pipe: &UnixStream) -> bool {
-    let mut came = false;
-    while matches!(pipe.read(&mut [0; 64]), Ok(n) if n > 0) {
-        came = true;
-    }
-    came
 }
 
 /// One stream of the task's output, until its last writer is gone.
@@ -152,24 +132,52 @@ impl Stream {
 }
 
 struct Task {
-    /// The main process, not yet reaped: until then its pid, and so its group, can't be anybody else's.
+    /// The first process, not yet reaped: until then its pid, and so its group, can't be anybody else's.
     child: Pid,
-    /// From the child, until the command has taken over.
-    control: Option<File>,
+    cgroup: Option<Cgroup>,
+    /// Becomes readable when memory has run out.
+    memory: Option<OwnedFd>,
+    memory_ran_out: bool,
+    /// From the child, until it has become the command; from the command's parent, until the end.
+    control: Control,
+    /// Whether the first process stays the parent of the command.
+    is_parent: bool,
+    outcome: Option<Told>,
+    /// Whether the command is to be asked to stop as soon as it is there to hear it.
+    asked_to_stop: bool,
     /// The word that it has, until the agent has heard it.
     started: Option<Word>,
     words: Option<Words>,
     own: Identity,
     id: Option<PlacementId>,
-    failed: Option<NotStarted>,
     stdout: Stream,
     stderr: Stream,
     buffer: Vec<u8>,
 }
 
 impl Task {
-    fn start(dir: &TaskDir, own: Identity, reporting: Option<&Reporting>) -> io::Result<Task> {
-        let launch = dir.launch()?;
+    fn start(dir: &TaskDir, reporting: Option<&Reporting>, own: Identity) -> Result<Task, Exit> {
+        let of_os = |error: io::Error| Exit::NotStarted(os(&error));
+        let launch = dir.launch().map_err(of_os)?;
+        let cgroup = launch.confine.cgroup.as_ref();
+        let isolated = cgroup.map_or(Ok(()), Cgroup::create);
+        if let Err(error) = isolated.and_then(|()| isolation::split_processes(&launch.confine)) {
+            eprintln!("shim of {}: can't isolate the task: {error}", dir.path().display());
+            clear_away(cgroup);
+            return Err(Exit::NotStarted(NotStarted::NotIsolated));
+        }
+        Task::fork(dir, &launch, reporting, own).map_err(|error| {
+            clear_away(cgroup);
+            of_os(error)
+        })
+    }
+
+    fn fork(
+        dir: &TaskDir,
+        launch: &Launch,
+        reporting: Option<&Reporting>,
+        own: Identity,
+    ) -> io::Result<Task> {
         let pipe = || pipe_with(PipeFlags::CLOEXEC);
         let ((control, told), (out, stdout), (err, stderr)) = (pipe()?, pipe()?, pipe()?);
         let child = match fork::fork()? {
@@ -178,57 +186,87 @@ impl Task {
             }
             Fork::Child => {
                 drop((control, out, err));
-                become_command(dir, &launch, own, Ends { stdout, stderr, told });
+                become_task(dir, launch, Ends { stdout, stderr, told });
                 std::process::exit(127)
             }
         };
         drop((told, stdout, stderr));
-        ioctl_fionbio(&control, true)?;
-        let output = |stream| output(dir, stream, &launch);
+        let output = |stream| Output::new(dir.path(), stream, Rotation::of(launch));
+        let cgroup = launch.confine.cgroup.clone();
         Ok(Task {
             child,
-            control: Some(File::from(control)),
+            memory: cgroup.as_ref().and_then(Cgroup::watch_memory),
+            memory_ran_out: false,
+            cgroup,
+            control: Control::new(control)?,
+            is_parent: launch.confine.processes,
+            outcome: None,
+            asked_to_stop: false,
             started: None,
             words: reporting.map(|reporting| reporting.words.clone()),
             own,
             id: reporting.map(|reporting| reporting.id),
-            failed: None,
             stdout: Stream::new(out, output("stdout"))?,
             stderr: Stream::new(err, output("stderr"))?,
             buffer: vec![0; OUTPUT_READ_BYTES],
         })
     }
 
-    /// Follows the task until nothing of it is left, and returns how its main process ended.
+    /// Follows the task until nothing of it is left, and returns how its command ended.
     fn follow(mut self, signals: &Signals) -> Exit {
         loop {
-            self.wait(signals, self.started.map(|_| &TELL_EVERY));
+            // While memory is short the kernel kills somebody soon, of which nothing else tells.
+            let memory = self.memory_ran_out.then_some(&REAP_EVERY);
+            self.wait(signals, memory.or(self.started.map(|_| &TELL_EVERY)));
             self.tell_started();
             if came(&signals.term) {
+                self.asked_to_stop = true;
                 self.signal_group(Signal::TERM);
             }
             if came(&signals.kill) {
-                self.signal_group(Signal::KILL);
+                self.kill();
             }
             self.take_output(false);
             self.listen();
+            self.mind_memory();
             if came(&signals.child) {
                 if let Some(exit) = self.peek() {
                     self.clear_up(signals);
                     self.listen();
-                    return self.failed.map_or(exit, Exit::NotStarted);
+                    return self.exit(exit);
                 }
                 self.reap_adopted();
             }
         }
     }
 
-    /// Waits for output, a signal, or word from the stub.
+    /// How the command ended, whose first process ended so.
+    fn exit(&self, exit: Exit) -> Exit {
+        if let Some(cgroup) = self.cgroup.as_ref().filter(|cgroup| cgroup.memory_kills() > 0) {
+            return Exit::OutOfMemory(cgroup.memory_kill((exit == Exit::Signal(9)).then_some(self.child)));
+        }
+        match self.outcome {
+            Some(Told::NotStarted(why, _)) => Exit::NotStarted(why),
+            Some(Told::Ended(exit)) => exit,
+            Some(Told::Started) | None => exit,
+        }
+    }
+
+    /// A task of which the kernel has killed a process for want of memory ends with it.
+    fn mind_memory(&mut self) {
+        let told = self.memory.as_ref().is_some_and(|told| rustix::io::read(told, &mut [0; 8]).is_ok());
+        self.memory_ran_out |= told;
+        if self.memory_ran_out && self.cgroup.as_ref().is_some_and(|cgroup| cgroup.memory_kills() > 0) {
+            self.memory_ran_out = false;
+            self.kill();
+        }
+    }
+
+    /// Waits for output, a signal, or word from the child.
     fn wait(&self, signals: &Signals, timeout: Option<&Timespec>) {
         let streams = [&self.stdout, &self.stderr].into_iter().filter_map(|s| s.pipe.as_ref());
-        let control = self.control.as_ref().map(AsFd::as_fd);
-        let signals = [&signals.child, &signals.term, &signals.kill].map(AsFd::as_fd);
-        let all = streams.map(AsFd::as_fd).chain(control).chain(signals);
+        let memory = self.memory.as_ref().map(AsFd::as_fd);
+        let all = streams.map(AsFd::as_fd).chain(self.control.fd()).chain(memory).chain(signals.fds());
         let mut fds: Vec<PollFd<'_>> =
             all.map(|fd: BorrowedFd<'_>| PollFd::from_borrowed_fd(fd, PollFlags::IN)).collect();
         // Interrupted by a signal is as good as woken by its pipe.
@@ -241,20 +279,42 @@ impl Task {
         stderr.take(buffer, all);
     }
 
-    /// Hears whether the command has taken over.
+    /// Hears what has become of the command.
     fn listen(&mut self) {
-        let Some(control) = &mut self.control else { return };
-        let mut told = Vec::new();
-        match control.read_to_end(&mut told) {
-            Err(error) if told.is_empty() && error.kind() == io::ErrorKind::WouldBlock => return,
-            Ok(_) | Err(_) => {}
+        let (said, closed) = self.control.hear();
+        for told in said {
+            match &told {
+                Told::Started => self.has_started(),
+                Told::NotStarted(_, words) => eprintln!("{words}"),
+                Told::Ended(_) => {}
+            }
+            self.outcome = Some(told);
         }
-        self.control = None;
-        if told.is_empty() {
-            self.started = self.id.map(|id| Word { id, what: What::Started(self.own) });
-            self.tell_started();
-        } else {
-            self.failed = Some(serde_json::from_slice(&told).unwrap_or(NotStarted::Os(0)));
+        // One that closes it without a word has become the command.
+        if closed && !self.is_parent && self.outcome.is_none() {
+            self.outcome = Some(Told::Started);
+            self.has_started();
+        }
+    }
+
+    fn has_started(&mut self) {
+        self.started = self.id.map(|id| Word { id, what: What::Started(self.own) });
+        self.tell_started();
+        if self.asked_to_stop && self.is_parent {
+            // Its parent was deaf to what it was asked before.
+            self.signal_group(Signal::TERM);
+        }
+    }
+
+    /// Kills all of the task.
+    fn kill(&self) {
+        self.signal_group(Signal::KILL);
+        self.kill_group();
+    }
+
+    fn kill_group(&self) {
+        if let Some(cgroup) = &self.cgroup {
+            cgroup.kill();
         }
     }
 
@@ -291,7 +351,7 @@ impl Task {
     /// Kills and reaps all that is left. Every descendant that loses its parent becomes a child of this process, so
     /// having no child left means that nothing is.
     fn clear_up(&mut self, signals: &Signals) {
-        self.signal_group(Signal::KILL);
+        self.kill();
         let _ = waitpid(Some(self.child), WaitOptions::empty());
         loop {
             loop {
@@ -307,6 +367,7 @@ impl Task {
             for pid in children() {
                 let _ = kill_process(pid, Signal::KILL);
             }
+            self.kill_group();
             self.wait(signals, Some(&REAP_EVERY));
             came(&signals.child);
             self.take_output(true);
@@ -317,8 +378,4 @@ impl Task {
 /// Children of this process: the main one, and orphans of the task, wherever they moved themselves.
 fn children() -> impl Iterator<Item = Pid> {
     process::children(getpid().as_raw_nonzero().get()).into_iter().filter_map(Pid::from_raw)
-}
-
-fn output(dir: &TaskDir, stream: &'static str, launch: &Launch) -> Output {
-    Output::new(dir.path(), stream, launch.log_bytes_max, launch.log_files_max)
 }

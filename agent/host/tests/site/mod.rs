@@ -1,5 +1,7 @@
 //! A machine with an exec driver that can crash, and what the tests look at from outside.
 
+pub(crate) mod groups;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -8,7 +10,8 @@ use std::time::Duration;
 
 use agent::{Intent, PlacementId, Spec, Start};
 use agent_host::exec::{Exec, Happened, ShimProgram};
-use agent_host::log_read;
+use agent_host::{IsolationSettings, log_read};
+use cell_state::job::isolation::Isolation;
 use cell_state::job::{Exec as Run, GroupSpec, JobKind, JobSpec, PortAsk, Restart, RestartOn};
 use cell_state::machine::{Grant, MachineSpec};
 use cell_state::task::Exit;
@@ -40,13 +43,26 @@ pub(crate) fn id(n: u32) -> PlacementId {
 
 pub(crate) fn exec(command: &str, args: &[&str]) -> Run {
     Run {
-        command: command.into(),
-        args: args.iter().map(|arg| (*arg).to_owned()).collect(),
         env: BTreeMap::from([("OWN".to_owned(), "mine".to_owned())]),
-        directory: None,
         log_bytes_max: 1_000,
         log_files_max: 3,
+        isolation: Box::new(unconfined()),
+        ..Run::new(command, args.iter().map(|arg| (*arg).to_owned()).collect())
     }
+}
+
+/// What the agent itself may do.
+pub(crate) fn unconfined() -> Isolation {
+    let root = rustix::process::geteuid().is_root();
+    Isolation { user: root.then(|| "root".to_owned()), ..Isolation::none() }
+}
+
+fn settings() -> IsolationSettings {
+    IsolationSettings { allow_privileged: true, ..IsolationSettings::default() }
+}
+
+pub(crate) fn confined(isolation: Isolation, run: Run) -> Run {
+    Run { isolation: Box::new(isolation), ..run }
 }
 
 pub(crate) fn script(text: &str) -> Run {
@@ -57,11 +73,11 @@ pub(crate) fn in_directory(directory: &str, run: Run) -> Run {
     Run { directory: Some(directory.into()), ..run }
 }
 
-fn start(incarnation: u64, n: u32, run: Run) -> Start {
+fn start(incarnation: u64, n: u32, resources: Resources, run: Run) -> Start {
     let group = GroupSpec {
         name: "all".into(),
         count: 1,
-        resources: Resources::ZERO,
+        resources,
         constraints: Vec::new(),
         distinct_machines: false,
         spread: None,
@@ -81,21 +97,21 @@ fn start(incarnation: u64, n: u32, run: Run) -> Start {
     let intent = Intent {
         id: id(n),
         version: 1,
-        resources: Resources::ZERO,
+        resources,
         grant: Grant { ports: vec![20_007], devices: vec![(1, 1_000)] },
         stop_grace_us: 0,
     };
     Start { incarnation, intent, spec: Arc::new(Spec::compile(job)) }
 }
 
-fn machine() -> Arc<MachineSpec> {
-    Arc::new(MachineSpec {
+fn machine() -> MachineSpec {
+    MachineSpec {
         name: "m7".into(),
         capacity: Resources::ZERO,
         attributes: BTreeMap::new(),
         devices: vec!["gpu0".into(), "gpu1".into()],
         ports: (20_000, 20_100),
-    })
+    }
 }
 
 fn shim() -> ShimProgram {
@@ -106,7 +122,7 @@ impl Site {
     pub(crate) fn new() -> Site {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let (driver, found, happened) =
-            Exec::open(dir.path().join("tasks"), shim(), machine()).expect("a driver");
+            Exec::open(dir.path().join("tasks"), shim(), &machine(), &settings()).expect("a driver");
         assert_eq!(found, []);
         Site { driver, happened, told: Vec::new(), dir }
     }
@@ -125,7 +141,12 @@ impl Site {
 
     /// Starts a task in some life of the records.
     pub(crate) fn start_in(&self, incarnation: u64, n: u32, run: Run) {
-        self.driver.start(start(incarnation, n, run));
+        self.driver.start(start(incarnation, n, Resources::ZERO, run));
+    }
+
+    /// Starts a task that is promised something.
+    pub(crate) fn start_with(&self, n: u32, resources: Resources, run: Run) {
+        self.driver.start(start(1, n, resources, run));
     }
 
     pub(crate) async fn next(&mut self) -> Happened {
@@ -170,7 +191,8 @@ impl Site {
     /// The agent crashes and a new one begins; what it finds, by number.
     pub(crate) fn restart(&mut self) -> Vec<(u32, Option<Exit>)> {
         self.stop();
-        let (driver, found, happened) = Exec::open(self.root(), shim(), machine()).expect("a driver");
+        let (driver, found, happened) =
+            Exec::open(self.root(), shim(), &machine(), &settings()).expect("a driver");
         self.driver = driver;
         self.happened = happened;
         found.into_iter().map(|found| (found.intent.id.task.job.0, found.exit)).collect()

@@ -14,14 +14,8 @@ use crate::harness::{Ground, audited, done, job, machine, place, submit, tasks, 
 /// A job whose spec fills about 60 KB of log.
 fn large(name: &str) -> JobSpec {
     let mut spec = job(name, "batch", 1);
-    spec.groups[0].run = Run::Exec(Exec {
-        command: "/bin/true".into(),
-        args: vec!["x".repeat(2_000); 30],
-        env: Default::default(),
-        directory: None,
-        log_bytes_max: 1 << 20,
-        log_files_max: 2,
-    });
+    spec.groups[0].run =
+        Run::Exec(Exec { log_files_max: 2, ..Exec::new("/bin/true", vec!["x".repeat(2_000); 30]) });
     spec
 }
 
