@@ -62,12 +62,13 @@ fn schedulers_with_their_own_view_share_a_cell() {
     assert_eq!(cell.json(&["status"])["divergences"], 0);
     let used = cell.json(&["state"]);
     assert_eq!(used["used"]["cpu"], used["limit"]["cpu"], "{used}");
-    let policies = cell.json(&["scheduler", "list"]);
-    let shown = |name: &str| {
-        let found = policies.as_array().and_then(|all| all.iter().find(|s| s["name"] == name).cloned());
-        found.map(|s| s["policy"].clone())
-    };
-    assert_eq!((shown("left"), shown("whole")), (Some("batch, own view".into()), Some("service".into())));
+    for (name, policy) in [("left", "batch, own view"), ("whole", "service")] {
+        wait_for("schedulers to tell what they see", || {
+            let all = cell.json(&["scheduler", "list"]);
+            let all = all.as_array()?;
+            all.iter().any(|s| s["name"] == name && s["policy"] == policy).then_some(())
+        });
+    }
     // Nothing is left, and others' tasks can't be preempted by who doesn't know them: it says so.
     cell.write("high.toml", &job("high", "late", 1, "500m", "priority = 250"));
     cell.run(&["job", "run", "--detach", "high.toml"]);
