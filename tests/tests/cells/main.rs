@@ -15,6 +15,8 @@ mod documents;
 #[cfg(test)]
 mod everyday;
 #[cfg(test)]
+mod examples;
+#[cfg(test)]
 mod races;
 #[cfg(test)]
 mod talking;
