@@ -87,7 +87,9 @@ fn check_line(line: &str) {
             }
         }
     }
-    let args: Vec<&str> = args.iter().map(String::as_str).chain(["--help"]).collect();
+    // What follows is the command of a task, which is not asked for help.
+    let own = args.iter().map(String::as_str).take_while(|arg| *arg != "--");
+    let args: Vec<&str> = own.chain(["--help"]).collect();
     let output = ohm(&args);
     assert!(output.status.success(), "ohm {line}: {}", String::from_utf8_lossy(&output.stderr));
 }

@@ -186,3 +186,58 @@ fn a_running_cell_is_loaded_twice_and_its_jobs_are_stopped() {
     drop(server.stdin.take());
     assert!(server.wait().unwrap().success());
 }
+
+fn load_tasks(dir: &Path, args: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ohm"));
+    command.args(["load", "tasks"]).args(args).env("TMPDIR", dir);
+    for variable in ["OHM_LOG", "OHM_SERVER", "OHM_PKI"] {
+        command.env_remove(variable);
+    }
+    command.output().expect("the binary under test starts")
+}
+
+#[test]
+fn real_tasks_are_measured_beside_the_same_command_without_a_cell() {
+    let dir = tempfile::tempdir().unwrap();
+    // As people write it: the -o at the very end is ohm's.
+    let found = json(&load_tasks(dir.path(), &["-n", "150", "--", "true", "-o", "json"]));
+    assert_eq!((&found["command"], &found["tasks"]), (&serde_json::json!(["true"]), &150.into()));
+    assert_eq!((&found["completed"], &found["failed"]), (&150.into(), &0.into()));
+    for rate in ["tasks_per_s", "raw_spawn_per_s", "raw_spawn_per_s_one_thread", "raw_spawn_cpu_us"] {
+        assert!(found[rate].as_f64().is_some_and(|rate| rate > 0.0), "{rate}: {}", found[rate]);
+    }
+    for part in ["agent", "server", "scheduler", "shim_and_task"] {
+        assert!(found[format!("{part}_cpu_us_per_task")].as_f64().is_some_and(|us| us >= 0.0), "{part}");
+    }
+    assert_eq!(entries(dir.path()), 0, "something is left in the temporary directory");
+}
+
+#[test]
+fn simulated_tasks_go_the_same_way_without_processes() {
+    let dir = tempfile::tempdir().unwrap();
+    let found = json(&load_tasks(dir.path(), &["-n", "2000", "--driver", "simulated", "-o", "json"]));
+    assert_eq!((&found["driver"], &found["completed"]), (&"simulated".into(), &2_000.into()));
+    assert!(found["raw_spawn_per_s"].is_null() && found["tasks_per_s"].as_f64().unwrap() > 0.0);
+}
+
+#[test]
+fn tasks_that_fail_are_told_and_what_can_not_be_meant_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let output = load_tasks(dir.path(), &["-n", "3", "-o", "json", "--", "false"]);
+    assert_eq!(output.status.code(), Some(1));
+    let found: Value = serde_json::from_slice(&output.stdout).expect("JSON all the same");
+    assert_eq!(found["failed"], 3);
+    let table: [(&[&str], &str); 5] = [
+        (&["-n", "3"], "write it after --"),
+        (&["--driver", "simulated", "--", "true"], "run no command"),
+        (&["-n", "0", "--", "true"], "--tasks"),
+        (&["--timeout", "soon", "--", "true"], "--timeout"),
+        (&["--", "/no/such/program"], "/no/such/program"),
+    ];
+    for (args, expected) in table {
+        let output = load_tasks(dir.path(), args);
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{args:?}: {told}");
+        assert!(told.contains(expected), "{args:?}: {told}");
+    }
+}

@@ -99,3 +99,7 @@ pub const FILES_LISTED_MAX: usize = 10_000;
 
 /// Names in a path: more than any that was made by hand.
 pub const PATH_NAMES_MAX: usize = 64;
+
+/// How much older than the last sync a file of the records must be to need none: a hundred times the coarsest clock of a file
+/// system that is in use.
+pub const UNSYNCED_AGE: Duration = Duration::from_secs(5);

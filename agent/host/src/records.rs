@@ -17,16 +17,16 @@ use std::io::{self, Read};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::thread;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use agent::{Kept, PlacementId, Record, Write};
 use cell_state::codec::{self, DecodeError};
-use cell_state::event::Report;
+use cell_state::event::{Report, Seen};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::{mpsc, watch};
 
-use crate::bounds::{LOCK_AGAIN, LOCK_WAIT, RECORDS_CACHE_BYTES, WRITES_MAX};
+use crate::bounds::{LOCK_AGAIN, LOCK_WAIT, RECORDS_CACHE_BYTES, UNSYNCED_AGE, WRITES_MAX};
 
 /// The version of the encoding of values that this build writes and reads.
 const FORMAT: u8 = 1;
@@ -96,7 +96,7 @@ impl Records {
         };
         let (writes, incoming) = mpsc::channel(WRITES_MAX);
         let (progress_of, progress) = watch::channel(Progress::default());
-        let writer = Writer { db, dir: dir.to_owned(), kept: kept.clone() };
+        let writer = Writer { db, dir: dir.to_owned(), kept: kept.clone(), synced: None };
         let thread = thread::Builder::new()
             .name("records".to_owned())
             .spawn(move || writer.run(incoming, &progress_of));
@@ -129,6 +129,8 @@ struct Writer {
     dir: PathBuf,
     /// What is durable, and what is about to be.
     kept: Kept,
+    /// When the last sync began, by the clock that files are dated with.
+    synced: Option<SystemTime>,
 }
 
 impl Writer {
@@ -161,7 +163,15 @@ impl Writer {
             self.add(&mut batch, &write);
         }
         self.db.apply_batch(batch)?;
-        if relied_on { sync(&self.db, &self.dir) } else { Ok(()) }
+        if !relied_on {
+            return Ok(());
+        }
+        let now = SystemTime::now();
+        // After a clock that was set back nothing is known to be old.
+        let last = self.synced.filter(|last| *last <= now);
+        sync(&self.db, &self.dir, last)?;
+        self.synced = Some(now);
+        Ok(())
     }
 
     fn add(&mut self, batch: &mut sled::Batch, write: &Write) {
@@ -185,7 +195,9 @@ impl Writer {
                 batch.insert(report_key(*number), value(report));
                 batch.insert(b"n", value(number));
                 let id = PlacementId::of(report);
-                if let Some(record) = self.kept.records.get(&id) {
+                // A start changes nothing in the record.
+                let ended = matches!(report.seen, Seen::Ended(_));
+                if let Some(record) = self.kept.records.get(&id).filter(|_| ended) {
                     batch.insert(record_key(id), value(record));
                 }
             }
@@ -289,25 +301,32 @@ fn begin(dir: &Path, db: &sled::Db, cell: &str, draw: impl Fn() -> io::Result<u6
     let kept = Kept::new(draw()?);
     db.insert(b"c", value(cell))?;
     db.insert(b"i", value(&kept.incarnation))?;
-    sync(db, dir)?;
+    sync(db, dir, None)?;
     // The directory's own entry, too.
     dir.parent().map_or(Ok(()), |parent| File::open(parent)?.sync_all())?;
     Ok(kept)
 }
 
-/// Flushes, and syncs every file and their directory.
-fn sync(db: &sled::Db, dir: &Path) -> io::Result<()> {
+/// Flushes, and syncs every file and their directory, but for what has not changed since well before the last time.
+fn sync(db: &sled::Db, dir: &Path, last: Option<SystemTime>) -> io::Result<()> {
     db.flush()?;
+    // Clocks of file systems are coarse, and may be set: only what is clearly older is left out.
+    let is_old = |file: &File| -> io::Result<bool> {
+        let changed = file.metadata()?.modified()?;
+        Ok(last.and_then(|last| last.duration_since(changed).ok()).is_some_and(|age| age > UNSYNCED_AGE))
+    };
     for entry in fs::read_dir(dir)? {
         let path = entry?.path();
         match File::open(&path) {
+            Ok(file) if is_old(&file)? => {}
             Ok(file) => file.sync_data()?,
             // sled replaces its small files as it goes.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(error),
         }
     }
-    File::open(dir)?.sync_all()
+    let dir = File::open(dir)?;
+    if is_old(&dir)? { Ok(()) } else { dir.sync_all() }
 }
 
 /// A number nobody can guess twice, for a new incarnation.
