@@ -36,7 +36,12 @@ pub enum Change<'a> {
     /// A job has a new version: tasks beyond its groups' counts are to stop.
     Submitted(JobId, &'a JobSpec),
     /// Drained, undrained, or given up.
-    State(MachineState),
+    State {
+        /// Its state from now on.
+        state: MachineState,
+        /// What tasks have at most to end, when it is drained.
+        grace_us: Option<u64>,
+    },
     /// An agent registered it.
     Registered {
         /// Its description.
@@ -55,8 +60,8 @@ pub fn changes<'a>(event: &'a Event, mut each: impl FnMut(Target, Change<'a>)) {
         Event::MachineRegistered { machine, spec, incarnation, time: _ } => {
             each(Target::Machine(*machine), Change::Registered { spec, incarnation: *incarnation });
         }
-        Event::MachineStateSet { machine, state, time: _ } => {
-            each(Target::Machine(*machine), Change::State(*state));
+        Event::MachineStateSet { machine, state, grace_us, time: _ } => {
+            each(Target::Machine(*machine), Change::State { state: *state, grace_us: *grace_us });
         }
         Event::JobSubmitted { job, spec, time: _ } => each(Target::Job(*job), Change::Submitted(*job, spec)),
         Event::JobStopped { job, time: _ } => each(Target::Job(*job), Change::StopJob(*job)),

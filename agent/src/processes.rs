@@ -175,6 +175,17 @@ impl Agent {
         self.output(Output::Signal(id, Signal::Term));
     }
 
+    /// Shortens what a placement has to end, also when it has been told to already.
+    pub(crate) fn hurry(&mut self, now: Time, id: PlacementId, grace_us: u64) {
+        let placement = self.placements.get_mut(&id).expect("callers name known placements");
+        placement.stop_grace_us = placement.stop_grace_us.min(grace_us);
+        let by = now.plus(grace_us);
+        if matches!(placement.stop, Stop::Grace { kill_at } if kill_at > by) {
+            placement.stop = Stop::Grace { kill_at: by };
+            self.due.at(by, id);
+        }
+    }
+
     fn kill(&mut self, now: Time, id: PlacementId) {
         let placement = self.placements.get_mut(&id).expect("callers name known placements");
         let again_at = now.plus(KILL_AGAIN_US);

@@ -141,9 +141,9 @@ impl Agent {
             }
             Change::StopJob(job) => self.stop_where(now, job, |_| true),
             Change::Submitted(job, spec) => self.stop_where(now, job, |task| is_surplus(spec, task)),
-            Change::State(MachineState::Ready) => {}
-            Change::State(MachineState::Draining) => self.drain(now),
-            Change::State(MachineState::Down) => {
+            Change::State { state: MachineState::Ready, grace_us: _ } => {}
+            Change::State { state: MachineState::Draining, grace_us } => self.drain(now, grace_us),
+            Change::State { state: MachineState::Down, grace_us: _ } => {
                 self.lose_all(now);
                 // A registration that came after it is ahead in the log.
                 if at > self.gate && self.is_online() {
@@ -201,9 +201,12 @@ impl Agent {
         }
     }
 
-    fn drain(&mut self, now: Time) {
+    fn drain(&mut self, now: Time, grace_us: Option<u64>) {
         let assigned = self.placements.iter().filter(|(_, p)| p.assigned);
         for id in assigned.map(|(id, _)| *id).collect::<Vec<_>>() {
+            if let Some(grace_us) = grace_us {
+                self.hurry(now, id, grace_us);
+            }
             self.ask_stop(now, id);
         }
     }

@@ -176,8 +176,16 @@ fn each_agent_gets_its_part() {
     site.command(Command::SubmitJob(job("c", 10)));
     site.settle();
     assert_eq!(site.check(), 70);
-    site.command(Command::SetMachineState { machine: "m3".into(), state: MachineState::Draining });
-    site.command(Command::SetMachineState { machine: "m4".into(), state: MachineState::Down });
+    site.command(Command::SetMachineState {
+        machine: "m3".into(),
+        state: MachineState::Draining,
+        grace_us: None,
+    });
+    site.command(Command::SetMachineState {
+        machine: "m4".into(),
+        state: MachineState::Down,
+        grace_us: None,
+    });
     site.settle();
     let left = site.check();
     assert!(left < 70);
@@ -188,7 +196,11 @@ fn each_agent_gets_its_part() {
     );
     let pending: Vec<_> = site.cell.jobs().flat_map(|job| job.pending()).collect();
     let replace = pending.len();
-    site.command(Command::SetMachineState { machine: "m3".into(), state: MachineState::Ready });
+    site.command(Command::SetMachineState {
+        machine: "m3".into(),
+        state: MachineState::Ready,
+        grace_us: None,
+    });
     site.place(pending.into_iter());
     site.settle();
     assert_eq!(site.check(), left + replace);

@@ -7,7 +7,7 @@ use agent::bounds::{DISPLACED_RETRY_US, KILL_AGAIN_US, SPEC_RETRY_US};
 use agent::{Agent, Found, Input, Intent, Kept, Output, PlacementId, Refused, Setup, Signal, Spec, Write};
 use cell_state::event::{Event, Report, Seen};
 use cell_state::job::{GroupSpec, JobKind, JobSpec, Restart, RestartOn, Run};
-use cell_state::machine::{Grant, MachineSpec};
+use cell_state::machine::{Grant, MachineSpec, MachineState};
 use cell_state::page::Assigned;
 use cell_state::resources::Overcommit;
 use cell_state::task::{Exit, NotStarted, TaskState};
@@ -245,4 +245,21 @@ fn reports_with_a_gap_mean_another_cell_and_begin_new_records() {
     assert_eq!(outputs, [Output::Record { number: 1, write }], "registered only once that is durable");
     agent.handle(T0, Input::Recorded { upto: 1 });
     assert!(matches!(drain(&mut agent)[..], [Output::Register { incarnation: 8, .. }]));
+}
+
+#[test]
+fn a_drain_may_leave_less_time_than_a_task_has_also_to_one_that_was_told_already() {
+    let mut agent = running();
+    let drain_with = |agent: &mut Agent, at: u64, grace_us| {
+        let (machine, state) = (MachineId(0), MachineState::Draining);
+        let event = Event::MachineStateSet { machine, state, grace_us, time: T0 };
+        agent.handle(T0, Input::Event { at: Seq(at), event: &event });
+        drain(agent)
+    };
+    assert_eq!(drain_with(&mut agent, 5, None), [Output::Signal(id(0), Signal::Term)]);
+    assert_eq!(agent.next_timeout(), Some(T0.plus(GRACE_US)));
+    assert_eq!(drain_with(&mut agent, 6, Some(1_000)), []);
+    assert_eq!(agent.next_timeout(), Some(T0.plus(1_000)));
+    agent.handle(T0.plus(1_000), Input::Wake);
+    assert_eq!(drain(&mut agent), [Output::Signal(id(0), Signal::Kill)]);
 }

@@ -41,6 +41,9 @@ pub enum Command {
         machine: String,
         /// Its new state.
         state: MachineState,
+        /// Microseconds that tasks have at most to end once they are asked to, when it is drained; `None` leaves that to
+        /// their jobs.
+        grace_us: Option<u64>,
     },
     /// Submit a job.
     SubmitJob(JobSpec),
@@ -191,14 +194,20 @@ pub fn admit(cell: &Cell, time: Time, command: Command) -> Result<Admitted, Reje
         }
         Command::SetQuota { team, band, limit } => set_quota(cell, team, band, limit),
         Command::RegisterMachine { spec, incarnation } => register(cell, time, spec, incarnation),
-        Command::SetMachineState { machine, state } => {
+        Command::SetMachineState { machine, state, grace_us } => {
+            if grace_us.is_some() && state != MachineState::Draining {
+                let problem =
+                    format!("only tasks of a machine that is drained have one, and it is to be {state}");
+                return Err(Rejection::invalid("grace", problem));
+            }
             let found = cell
                 .machine_named(&machine)
                 .ok_or_else(|| not_found("machine", &machine, "ohm node list"))?;
-            if found.state == state {
+            // One that is being drained may be hurried.
+            if found.state == state && grace_us.is_none() {
                 return Admitted::unchanged(Answer::Done);
             }
-            Admitted::with(Event::MachineStateSet { machine: found.id, state, time }, Answer::Done)
+            Admitted::with(Event::MachineStateSet { machine: found.id, state, grace_us, time }, Answer::Done)
         }
         Command::SubmitJob(spec) => submit(cell, time, spec),
         Command::StopJob { name } => {

@@ -59,6 +59,9 @@ pub enum Event {
         machine: MachineId,
         /// Its state from now on.
         state: MachineState,
+        /// Microseconds that tasks have at most to end once they are asked to, when it is drained; `None` leaves that to
+        /// their jobs.
+        grace_us: Option<u64>,
         /// When.
         time: Time,
     },

@@ -339,8 +339,9 @@ impl Asker {
         &mut self,
         machine: &str,
         state: MachineState,
+        grace_us: Option<u64>,
     ) -> Result<(), Failure> {
-        let request = Request::SetMachineState { machine: machine.to_owned(), state };
+        let request = Request::SetMachineState { machine: machine.to_owned(), state, grace_us };
         self.change(request).await.map(|_| ())
     }
 

@@ -173,7 +173,7 @@ impl Sandbox {
     /// Sets the state of a machine.
     pub fn set_state(&mut self, machine: MachineId, state: MachineState) {
         let found = self.cell.machine(machine).map(|m| m.spec.name.clone());
-        self.command(Command::SetMachineState { machine: found.unwrap_or_default(), state });
+        self.command(Command::SetMachineState { machine: found.unwrap_or_default(), state, grace_us: None });
     }
 
     /// Submits a job.

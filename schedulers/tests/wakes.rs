@@ -164,7 +164,11 @@ impl World {
                 self.command(Command::RegisterMachine { spec, incarnation: size % 2 });
             }
             Step::MachineState { machine, state } => {
-                self.command(Command::SetMachineState { machine: format!("m{machine}"), state });
+                self.command(Command::SetMachineState {
+                    machine: format!("m{machine}"),
+                    state,
+                    grace_us: None,
+                });
             }
             Step::Start(pick) => self.report(pick, Seen::Started),
             Step::End(pick, well) => self.report(pick, Seen::Ended(Exit::Code(i32::from(!well)))),

@@ -1,9 +1,7 @@
-//! The messages between a party and the server.
-//!
-//! A party opens long-lived bidirectional streams and writes framed [`RequestFrame`]s; the server answers each on the
-//! same stream with a [`ReplyFrame`] of the same id, in any order. A subscription is one unidirectional stream of
-//! records (`cell_state::record`), preceded by its number as four little-endian bytes. The server may open
-//! bidirectional streams to an agent and write framed [`AgentRequest`]s. Heartbeats are datagrams.
+//! The messages between a party and the server. A party opens long-lived bidirectional streams and writes framed
+//! [`RequestFrame`]s; the server answers each on the same stream with a [`ReplyFrame`] of the same id, in any order. A
+//! subscription is one unidirectional stream of records (`cell_state::record`), preceded by its number as four little-endian
+//! bytes. The server may open bidirectional streams to an agent and write framed [`AgentRequest`]s. Heartbeats are datagrams.
 
 use std::fmt;
 use std::sync::Arc;
@@ -157,6 +155,8 @@ pub enum Request {
         machine: String,
         /// Its new state.
         state: MachineState,
+        /// Microseconds that tasks have at most to end, when it is drained; `None` is what their jobs say.
+        grace_us: Option<u64>,
     },
     /// Set or lift a quota.
     SetQuota {

@@ -239,10 +239,15 @@ impl World {
                 self.command(Command::SetMachineState {
                     machine: "m".into(),
                     state: states[usize::from(n) % 3],
+                    grace_us: None,
                 });
             }
             Op::Undrain => {
-                self.command(Command::SetMachineState { machine: "m".into(), state: MachineState::Ready });
+                self.command(Command::SetMachineState {
+                    machine: "m".into(),
+                    state: MachineState::Ready,
+                    grace_us: None,
+                });
             }
             Op::Progress(n) => (0..n % 16).for_each(|_| self.progress()),
             Op::Stream(n) => self.stream(n),
@@ -318,7 +323,11 @@ impl World {
     /// The faults stop: everything under way is carried through until nothing more happens.
     pub(crate) fn heal(&mut self) {
         if self.cell.machine(MachineId(0)).is_some_and(|m| m.state == MachineState::Draining) {
-            self.command(Command::SetMachineState { machine: "m".into(), state: MachineState::Ready });
+            self.command(Command::SetMachineState {
+                machine: "m".into(),
+                state: MachineState::Ready,
+                grace_us: None,
+            });
         }
         self.restart();
         for round in 0..2_000 {

@@ -79,7 +79,12 @@ fn report(machine: u32, index: u32, seen: Seen, seconds: u64) -> Event {
 
 #[test]
 fn a_log_becomes_what_happened() {
-    let down = Event::MachineStateSet { machine: MachineId(0), state: MachineState::Down, time: at(50) };
+    let down = Event::MachineStateSet {
+        machine: MachineId(0),
+        state: MachineState::Down,
+        grace_us: None,
+        time: at(50),
+    };
     let events = [
         register(0, 1, 0),
         register(1, 1, 5),

@@ -118,7 +118,7 @@ impl Run<'_> {
             let class = self.info(task.job).class;
             self.class_counts(class).failed += u64::from(!asked);
         }
-        self.apply(&Event::MachineStateSet { machine: id, state, time: self.now });
+        self.apply(&Event::MachineStateSet { machine: id, state, grace_us: None, time: self.now });
         let mut jobs: Vec<JobId> = lost.iter().map(|task| task.job).collect();
         jobs.sort_unstable();
         jobs.dedup();

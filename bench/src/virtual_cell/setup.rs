@@ -77,7 +77,12 @@ impl Run<'_> {
         }
         for (machine, _) in first.iter().filter(|(_, change)| **change == Change::Up) {
             let machine = numbers[*machine as usize];
-            self.apply(&Event::MachineStateSet { machine, state: MachineState::Down, time: START });
+            self.apply(&Event::MachineStateSet {
+                machine,
+                state: MachineState::Down,
+                grace_us: None,
+                time: START,
+            });
         }
         numbers
     }

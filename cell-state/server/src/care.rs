@@ -75,7 +75,11 @@ impl Carer {
         }
         for machine in findings.down {
             tracing::warn!(machine, silent = ?self.server.config.down_after, "the machine is silent and counts as down");
-            self.server.intake.offer_own(Command::SetMachineState { machine, state: MachineState::Down });
+            self.server.intake.offer_own(Command::SetMachineState {
+                machine,
+                state: MachineState::Down,
+                grace_us: None,
+            });
         }
         let stale: BTreeMap<u64, String> = findings.stale.into_iter().collect();
         for (connection, machine) in stale {

@@ -100,7 +100,9 @@ fn ask(connection: &Connection, request: Request) -> Result<Ask, Rejection> {
         }
         Request::SubmitJob(spec) => Command::SubmitJob(spec),
         Request::StopJob { name } => Command::StopJob { name },
-        Request::SetMachineState { machine, state } => Command::SetMachineState { machine, state },
+        Request::SetMachineState { machine, state, grace_us } => {
+            Command::SetMachineState { machine, state, grace_us }
+        }
         Request::SetQuota { team, band, limit } => Command::SetQuota { team, band, limit },
         Request::Configure(config) => Command::Configure(config),
         other => unreachable!("{:?} doesn't change the cell", other.kind()),

@@ -43,7 +43,7 @@ impl Cell {
             Event::MachineRegistered { machine, spec, incarnation, time } => {
                 self.register(*machine, spec, *incarnation, *time);
             }
-            Event::MachineStateSet { machine, state, time } => {
+            Event::MachineStateSet { machine, state, grace_us: _, time } => {
                 self.set_machine_state(*machine, *state, *time)
             }
             Event::JobSubmitted { job, spec, time } => self.submit(*job, spec, *time),

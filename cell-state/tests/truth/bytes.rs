@@ -184,7 +184,12 @@ fn events() -> Vec<Event> {
             incarnation: u64::MAX,
             time: TIME,
         },
-        Event::MachineStateSet { machine: machine_id, state: MachineState::Draining, time: TIME },
+        Event::MachineStateSet {
+            machine: machine_id,
+            state: MachineState::Draining,
+            grace_us: None,
+            time: TIME,
+        },
         Event::JobSubmitted { job, spec: spec().into(), time: TIME },
         Event::JobStopped { job, time: TIME },
         Event::JobsForgotten { jobs: vec![job, JobId(300)] },

@@ -147,7 +147,7 @@ impl Model {
                 None => drop(self.quotas.remove(&(team.clone(), *band))),
             },
             Command::RegisterMachine { spec, incarnation } => self.register(spec, *incarnation),
-            Command::SetMachineState { machine, state } => {
+            Command::SetMachineState { machine, state, grace_us: _ } => {
                 let machine = self.machine_named(machine).expect("admitted");
                 self.set_state(machine, *state);
             }

@@ -92,7 +92,11 @@ impl Both {
                 self.command(Command::RegisterMachine { spec, incarnation: u64::from(*incarnation) });
             }
             Step::State { name, state } => {
-                self.command(Command::SetMachineState { machine: format!("m{name}"), state: *state });
+                self.command(Command::SetMachineState {
+                    machine: format!("m{name}"),
+                    state: *state,
+                    grace_us: None,
+                });
             }
             Step::Job { name, count, cpu, ask } => {
                 self.command(Command::SubmitJob(job(*name, *count, *cpu, *ask)));

@@ -126,7 +126,7 @@ impl Stage {
     }
 
     fn set_machine(&mut self, name: &str, state: MachineState) -> String {
-        self.admit(Command::SetMachineState { machine: name.into(), state })
+        self.admit(Command::SetMachineState { machine: name.into(), state, grace_us: None })
     }
 
     fn machine(&mut self, words: &[&str]) -> String {

@@ -7,6 +7,7 @@ use super::confirm::confirm;
 use crate::bounds::MONITOR_EVERY;
 use crate::connection::{Asker, Connection};
 use crate::failure::{Ended, Failure};
+use crate::job_file::{Amount, duration_us};
 use crate::show::table::facts;
 use crate::show::{self, json, rows, text};
 use crate::typed::reads::{NodeCommand, NodeDrainArgs, NodeListArgs, NodeStatusArgs, NodeUndrainArgs};
@@ -69,7 +70,18 @@ pub(crate) fn describe(machine: &MachineView, schema: &cell_state::resources::Sc
     out
 }
 
+/// What tasks have at most to end, as far as the operator says so.
+fn grace_us(args: &NodeDrainArgs) -> Result<Option<u64>, Failure> {
+    let Some(written) = &args.deadline else { return Ok(args.force.then_some(0)) };
+    let grace = duration_us(Amount::Text(written));
+    grace.map(Some).map_err(|problem| Failure::Input(format!("--deadline: {problem}")))
+}
+
 async fn drain(args: NodeDrainArgs) -> Result<Ended, Failure> {
+    let grace_us = grace_us(&args)?;
+    if args.cancel {
+        return undrain(NodeUndrainArgs { machine: args.machine, connect: args.connect }).await;
+    }
     let mut server = Connection::check(&args.connect)?.open().await?;
     let machine = server.machine(None, &args.machine).await?.row;
     let name = machine.name;
@@ -85,7 +97,7 @@ async fn drain(args: NodeDrainArgs) -> Result<Ended, Failure> {
             ),
         )?;
     }
-    server.set_machine_state(&name, MachineState::Draining).await?;
+    server.set_machine_state(&name, MachineState::Draining, grace_us).await?;
     if !args.detach {
         watch(&mut server, &name).await?;
     }
@@ -102,7 +114,7 @@ async fn undrain(args: NodeUndrainArgs) -> Result<Ended, Failure> {
             "machine {name} is down; it is ready again when its agent comes back"
         )));
     }
-    server.set_machine_state(&machine.name, MachineState::Ready).await?;
+    server.set_machine_state(&machine.name, MachineState::Ready, None).await?;
     show::print(&machine.name)?;
     Ok(Ended::Well)
 }

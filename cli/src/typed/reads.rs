@@ -34,8 +34,11 @@ The name may be any unique prefix.")]
     #[command(after_help = "Examples:
   ohm node drain web-1
   ohm node drain --yes --detach web-1
+  ohm node drain --deadline 2m web-1     whatever a task's stop_grace says
+  ohm node drain --force web-1           kill its tasks now; also one that is being drained
+  ohm node drain --cancel web-1          take new tasks again; those that were asked to stop still do
 
-Done when the agent has reported every task gone.")]
+Done when the agent has reported every task gone; until then it shows what is still there.")]
     Drain(NodeDrainArgs),
     /// Let a drained machine take tasks again
     #[command(after_help = "Example:
@@ -74,6 +77,15 @@ pub(crate) struct NodeDrainArgs {
     /// Return once the drain is asked for
     #[arg(short, long)]
     pub(crate) detach: bool,
+    /// Kill what has not ended after this time, even if its own stop_grace is longer
+    #[arg(long, value_name = "DURATION", conflicts_with = "cancel")]
+    pub(crate) deadline: Option<String>,
+    /// Kill its tasks at once: the same as --deadline 0s
+    #[arg(long, conflicts_with_all = ["deadline", "cancel"])]
+    pub(crate) force: bool,
+    /// Give the drain up: the machine takes new tasks again
+    #[arg(long)]
+    pub(crate) cancel: bool,
     #[command(flatten)]
     pub(crate) connect: ConnectArgs,
 }

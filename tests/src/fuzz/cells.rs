@@ -130,7 +130,11 @@ fn command(draw: &mut Draw<'_>, cell: &Cell) -> Command {
             instance: u64::from(draw.below(3)),
         },
         5 => Command::StopJob { name: format!("job-{}", draw.below(5)) },
-        6 => Command::SetMachineState { machine: format!("m{}", draw.below(5)), state: draw.of(&STATES) },
+        6 => Command::SetMachineState {
+            machine: format!("m{}", draw.below(5)),
+            state: draw.of(&STATES),
+            grace_us: None,
+        },
         7 => Command::SetQuota {
             team: draw.of(&SCHEDULERS).to_owned(),
             band: draw.of(&Band::ALL),

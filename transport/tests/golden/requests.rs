@@ -231,7 +231,7 @@ pub(crate) fn all() -> Vec<(&'static str, Request)> {
 }
 
 fn set_state(state: MachineState) -> Request {
-    Request::SetMachineState { machine: "m1".into(), state }
+    Request::SetMachineState { machine: "m1".into(), state, grace_us: None }
 }
 
 fn set_quota(band: Band, limit: Option<Resources>) -> Request {

@@ -60,7 +60,7 @@ async fn an_agent_that_does_not_register_again_is_disconnected() {
     let server = ground.start_with(|config| config.down_after = Duration::from_millis(400)).await;
     let agent = ground.agent(&server, "m0", &[machine("m0", 4)]).await;
     let operator = ground.connect(&server, transport::Role::Operator, "olga").await;
-    let down = Request::SetMachineState { machine: "m0".into(), state: MachineState::Down };
+    let down = Request::SetMachineState { machine: "m0".into(), state: MachineState::Down, grace_us: None };
     crate::harness::done(&operator, down).await;
     let beats = agent.client.clone();
     let beats = tokio::spawn(async move {

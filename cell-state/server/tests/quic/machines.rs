@@ -52,7 +52,7 @@ async fn an_agent_gets_its_machines_and_nothing_else() {
     submit(&user, job("idle", "batch", 1)).await;
     let operator = ground.connect(&server, Role::Operator, "olga").await;
     for (name, state) in [("other", MachineState::Draining), ("one", MachineState::Draining)] {
-        done(&operator, Request::SetMachineState { machine: name.into(), state }).await;
+        done(&operator, Request::SetMachineState { machine: name.into(), state, grace_us: None }).await;
     }
     done(&user, Request::StopJob { name: "idle".into() }).await;
     done(&user, Request::StopJob { name: "web".into() }).await;

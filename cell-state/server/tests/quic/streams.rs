@@ -57,7 +57,8 @@ async fn copies_equal_the_server_at_every_mark() {
         }
         if n == 20 {
             let state = MachineState::Down;
-            done(&operator, Request::SetMachineState { machine: "sim-3".into(), state }).await;
+            done(&operator, Request::SetMachineState { machine: "sim-3".into(), state, grace_us: None })
+                .await;
         }
     }
     let mut late = Follower::fresh(&operator).await;

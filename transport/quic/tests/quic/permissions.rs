@@ -70,7 +70,7 @@ fn sample(kind: RequestKind) -> Request {
         }),
         RequestKind::StopJob => Request::StopJob { name: "site".into() },
         RequestKind::SetMachineState => {
-            Request::SetMachineState { machine: "m1".into(), state: MachineState::Draining }
+            Request::SetMachineState { machine: "m1".into(), state: MachineState::Draining, grace_us: None }
         }
         RequestKind::SetQuota => Request::SetQuota { team: "search".into(), band: Band::Free, limit: None },
         RequestKind::Configure => Request::Configure(CellConfig::default()),
