@@ -2,7 +2,7 @@
 
 use cell_state::TaskId;
 use schedulers::{Plan, Policy};
-use study::experiment::{self, Doing, Own, Runs, Study};
+use study::experiment::{self, Doing, Own, Runs, Study, StudyError};
 
 /// Puts each task on the first machine with room, from a random one on.
 struct FirstFit;
@@ -22,11 +22,15 @@ impl Policy for FirstFit {
     }
 }
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// Runs the study: its table.
+pub(crate) fn table() -> Result<String, StudyError> {
     let study = Study::parse("own_policy.toml", include_str!("own_policy.toml"))?;
     let own = Own { name: "first-fit", make: &|_| Box::new(FirstFit) };
     let doing = Doing { threads: 2, done: &|_, _| (), own: Some(own) };
-    let results = experiment::run(&study, &mut Runs::default(), &doing)?;
-    print!("{}", results.to_csv(&study));
+    Ok(experiment::run(&study, &mut Runs::default(), &doing)?.to_csv(&study))
+}
+
+fn main() -> Result<(), StudyError> {
+    print!("{}", table()?);
     Ok(())
 }
