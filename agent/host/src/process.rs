@@ -56,7 +56,8 @@ pub(crate) fn stat(pid: i32) -> Option<Stat> {
     parse(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
 }
 
-fn parse(stat: &str) -> Option<Stat> {
+/// What a line of `/proc/PID/stat` says.
+pub(crate) fn parse(stat: &str) -> Option<Stat> {
     // The second field is the command's name in parentheses, which may hold anything, parentheses too.
     let fields: Vec<&str> = stat[stat.rfind(')')? + 1..].split_ascii_whitespace().collect();
     Some(Stat {

@@ -18,7 +18,7 @@ fn cell(machines: &[&str], script: &str) -> TestCell {
     let job = format!(
         "name = \"web\"\nkind = \"service\"\n[[groups]]\nname = \"main\"\ncount = {}\ndistinct_machines = true\n\
          [groups.run]\ncommand = \"/bin/sh\"\nargs = [\"-c\", '''{script}''']\nlog_size = \"16 KiB\"\nlog_files = 3\n\
-         [groups.resources]\ncpu = \"200m\"\nmemory = \"32 MiB\"\n[groups.restart]\non = \"never\"\n",
+         [groups.resources]\ncpu = \"200m\"\nmemory = \"256 MiB\"\n[groups.restart]\non = \"never\"\n",
         machines.len()
     );
     cell.write("web.toml", &job);
@@ -123,11 +123,13 @@ fn a_command_runs_where_the_task_is_and_ends_with_whoever_wanted_it() {
     assert!(back == sent, "{} bytes came back of {}", back.len(), sent.len());
 
     // A terminal: what is typed is echoed, its size is known, and the end of input is a key.
-    let mut sh =
-        command(&cell, &["task", "exec", "-t", "web", "--", "sh", "-c", "tty; stty size; echo $TERM"]);
+    let mut sh = command(
+        &cell,
+        &["task", "exec", "-t", "web", "--", "sh", "-c", "[ -t 0 ] && echo yes; stty size; echo $TERM"],
+    );
     let output = sh.env("TERM", "vt100").stdin(Stdio::null()).output().expect("ohm");
     let printed = text(&output.stdout);
-    assert!(printed.starts_with("/dev/pts/") && printed.contains("24 80\r\nvt100\r\n"), "{printed}");
+    assert!(printed.contains("yes\r\n24 80\r\nvt100\r\n"), "{printed}");
     let (_, problem) = cell.refused(&["task", "exec", "-it", "web", "--", "sh"]);
     assert!(problem.contains("--tty"), "{problem}");
 
@@ -153,7 +155,9 @@ fn a_command_runs_where_the_task_is_and_ends_with_whoever_wanted_it() {
     let mut sleep = sleep.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("ohm");
     wait_for("it", || (running(&["sleep", "48153"]) == 1).then_some(()));
     cell.run(&["job", "stop", "--yes", "web"]);
-    assert_eq!(sleep.wait().expect("it ends").code(), Some(1));
+    // Of the kernel, with the task's own process numbers, or of the agent: whoever was first.
+    let code = sleep.wait().expect("it ends").code();
+    assert!(matches!(code, Some(1 | 137)), "{code:?}");
     assert_eq!(running(&["sleep", "48153"]), 0);
     let (_, problem) = cell.refused(&["task", "exec", "web", "--", "true"]);
     assert!(problem.contains("not running"), "{problem}");

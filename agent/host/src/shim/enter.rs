@@ -19,6 +19,7 @@ use std::process::{Child, Command, ExitCode};
 
 use cell_state::task::Exit;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{Dir, Mode, OFlags, open, openat};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 use rustix::process::{
     Pid, Signal, WaitOptions, getpid, ioctl_tiocsctty, kill_process, set_child_subreaper, setsid,
@@ -167,42 +168,66 @@ fn start(dir: &TaskDir, plan: &Plan, input: OwnedFd) -> Result<Child, String> {
     })
 }
 
-/// What this process has to clear away. Every descendant that loses its parent becomes a child of this process, unless it
-/// is in a namespace of processes: those end with the task.
+/// What this process has to clear away: what is in its session, wherever that has moved to, and what has lost its parent
+/// to it. In a namespace of processes one that began a session of its own is left: it ends with the task.
 struct Descendants {
-    /// The kernel's list of them, opened before this process leaves the machine's own `/proc`; `None` where there is none.
+    /// The machine's own `/proc`, opened before this process leaves it, and the list of this process's children there.
+    proc: Option<OwnedFd>,
     children: Option<File>,
 }
 
 impl Descendants {
     fn of_this_process() -> Descendants {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let pid = getpid().as_raw_nonzero();
-        Descendants { children: File::open(format!("/proc/{pid}/task/{pid}/children")).ok() }
+        Descendants {
+            proc: open("/proc", flags, Mode::empty()).ok(),
+            children: File::open(format!("/proc/{pid}/task/{pid}/children")).ok(),
+        }
     }
 
     fn list(&self, child: &Child) -> Vec<Pid> {
+        let own = getpid();
+        let mut pids = self.of_session(own.as_raw_nonzero().get());
         let mut listed = [0; OUTPUT_READ_BYTES];
         match self.children.as_ref().map(|file| file.read_at(&mut listed, 0)) {
             Some(Ok(length)) => {
-                let pids = String::from_utf8_lossy(&listed[..length]);
-                pids.split_ascii_whitespace().filter_map(|pid| Pid::from_raw(pid.parse().ok()?)).collect()
+                let listed = String::from_utf8_lossy(&listed[..length]);
+                pids.extend(listed.split_ascii_whitespace().filter_map(|pid| pid.parse::<i32>().ok()));
             }
             // Without the list the command's own process is all that is known.
-            Some(Err(_)) | None => {
-                let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
-                pid.filter(|pid| test_kill_process(*pid).is_ok()).into_iter().collect()
-            }
+            Some(Err(_)) | None => pids.extend(i32::try_from(child.id())),
         }
+        let pids = pids.into_iter().filter_map(Pid::from_raw);
+        pids.filter(|pid| *pid != own && test_kill_process(*pid).is_ok()).collect()
+    }
+
+    /// Processes of the session that this process leads which haven't ended.
+    fn of_session(&self, session: i32) -> Vec<i32> {
+        let Some(entries) = self.proc.as_ref().and_then(|proc| Dir::read_from(proc).ok()) else {
+            return Vec::new();
+        };
+        let pids = entries.flatten().filter_map(|entry| entry.file_name().to_str().ok()?.parse().ok());
+        pids.filter(|pid| self.stat(*pid).is_some_and(|stat| stat.session == session && !stat.is_dead()))
+            .collect()
+    }
+
+    fn stat(&self, pid: i32) -> Option<process::Stat> {
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        let file = openat(self.proc.as_ref()?, format!("{pid}/stat"), flags, Mode::empty()).ok()?;
+        let mut text = String::new();
+        File::from(file).read_to_string(&mut text).ok()?;
+        process::parse(&text)
     }
 
     /// Kills and reaps all that is left.
     fn clear_up(&self, child: &Child, child_ended: &UnixStream) {
         loop {
-            let children = self.list(child);
-            if children.is_empty() {
+            let left = self.list(child);
+            if left.is_empty() {
                 return;
             }
-            for pid in children {
+            for pid in left {
                 let _ = kill_process(pid, Signal::KILL);
             }
             let mut watched = [PollFd::from_borrowed_fd(child_ended.as_fd(), PollFlags::IN)];
