@@ -93,6 +93,8 @@ pub enum Placing {
     Batch,
     /// `choices`: the emptiest of a few machines drawn at random for each task.
     Choices,
+    /// `service`: spread over failure domains, on the evenest of all machines.
+    Service,
 }
 
 /// How the schedulers of one class work.

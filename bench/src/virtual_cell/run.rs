@@ -10,6 +10,7 @@ use cell_state::resources::Overcommit;
 use cell_state::{Cell, Dimension, JobId, MachineId, Resources, Time};
 use schedulers::batch::{Batch, BatchOptions};
 use schedulers::choices::Choices;
+use schedulers::service::{Service, ServiceOptions};
 use schedulers::{Policy, rendezvous};
 
 use super::agenda::{Agenda, Due};
@@ -37,6 +38,10 @@ pub fn run(settings: &Settings, load: Load<'_>) -> Counts {
         };
         match way.placing {
             Placing::Choices => Box::new(Choices::new(way.sample)),
+            Placing::Service => {
+                let (fallbacks, preempt) = (way.fallbacks, way.preempt);
+                Box::new(Service::new(ServiceOptions { fallbacks, preempt }))
+            }
             Placing::Batch => Box::new(Batch::new(BatchOptions {
                 sample: way.sample,
                 fallbacks: way.fallbacks,

@@ -40,12 +40,13 @@ fn csv(study: &Study, threads: usize) -> String {
 
 #[test]
 fn every_architecture_is_the_same_on_any_number_of_threads() {
-    let series = ARCHITECTURES.map(|a| format!("architecture = {a:?}"));
+    let mut series = ARCHITECTURES.map(|a| format!("architecture = {a:?}")).to_vec();
+    series.push("policy = \"service\", staleness_s = 2.0, preempt = true".to_owned());
     let study =
         study(Path::new("s.toml"), "percent = 2, hours = 0.1, batch_schedulers = 2", &series).unwrap();
     let alone = csv(&study, 1);
     assert_eq!(alone, csv(&study, 3));
-    assert_eq!(alone.lines().count(), 1 + ARCHITECTURES.len() * 2 * 2 * 2);
+    assert_eq!(alone.lines().count(), 1 + series.len() * 2 * 2 * 2);
 }
 
 fn write_tables(dir: &Path) {
@@ -117,10 +118,14 @@ fn what_means_nothing_is_refused_by_its_name() {
         ("fill = 0.5", "fill: it means something only with a workload"),
         ("architecture = \"mesos\", staleness_s = 1.0", "staleness_s: it means something only with"),
         ("architecture = \"mono-multi\", escalate_after = 2", "escalate_after: it means something only with"),
-        ("policy = \"choices\", fallbacks = 2", "fallbacks: it means something only with policy = \"batch\""),
+        (
+            "policy = \"choices\", fallbacks = 2",
+            "fallbacks: it means something only with policy = \"batch\" or",
+        ),
+        ("policy = \"service\", sample = 2", "sample: it means something only with policy = \"batch\" or"),
         ("gap_s = 2.0", "gap_s: it means something only with architecture = \"parsync-"),
         ("in_flight = 0", "in_flight: 0 is not between 1 and"),
-        ("policy = \"best\"", "policy: \"best\" is none of batch, choices"),
+        ("policy = \"best\"", "policy: \"best\" is none of batch, choices, service"),
         ("workload = \"nowhere\"", "workload: there is no"),
         (
             "workload = \".\", rates = { queue = 2.0 }",

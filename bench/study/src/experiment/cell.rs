@@ -100,7 +100,11 @@ fn settings(point: &Point, seed: u64) -> Settings {
         atomicity: atomicity(&point.atomicity).0,
         gang: atomicity(&point.atomicity).1,
         fallbacks: point.fallbacks,
-        placing: if point.policy == "choices" { Placing::Choices } else { Placing::Batch },
+        placing: match point.policy.as_str() {
+            "choices" => Placing::Choices,
+            "service" => Placing::Service,
+            _ => Placing::Batch,
+        },
         sample: point.sample,
         score: if point.score == "even" { Score::Even } else { Score::Pack },
         preempt: point.preempt,

@@ -70,7 +70,8 @@ pub struct Point {
     pub detections: BTreeMap<String, String>,
     /// The atomicity for jobs of a class of the workload.
     pub atomicities: BTreeMap<String, String>,
-    /// `batch`: the best of a sample; `choices`: the emptiest of a few drawn for each task; `own`: a program's.
+    /// `batch`: the best of a sample; `choices`: the emptiest of a few drawn for each task; `service`: the evenest of
+    /// all, spread over failure domains; `own`: a program's.
     pub policy: String,
     /// How many are compared.
     pub sample: usize,
@@ -218,7 +219,7 @@ impl Point {
         one_of("architecture", &self.architecture, &architectures)?;
         one_of("detection", &self.detection, &DETECTIONS)?;
         one_of("atomicity", &self.atomicity, &ATOMICITIES)?;
-        one_of("policy", &self.policy, &["batch", "choices", "own"])?;
+        one_of("policy", &self.policy, &["batch", "choices", "service", "own"])?;
         one_of("score", &self.score, &["pack", "even"])?;
         one_of("retry", &self.retry, &["after", "back-off"])?;
         let detections = self.detections.values().map(|word| ("detections", word, &DETECTIONS[..]));
@@ -272,7 +273,8 @@ impl Point {
         let omega = self.architecture == "omega";
         let by_parts = PARSYNC.contains(&self.architecture.as_str());
         let races = omega || by_parts || self.architecture == "partitions";
-        let rules: [(bool, Only); 9] = [
+        let policy = self.policy.as_str();
+        let rules: [(bool, Only); 11] = [
             (!is_cell, ONLY_FIRST_FIT),
             (is_cell, ONLY_CELL),
             (is_cell && !self.workload.is_empty(), ONLY_WORKLOAD),
@@ -281,9 +283,11 @@ impl Point {
             (self.architecture == "partitions", ("architecture = \"partitions\"", &["service_part"])),
             (self.architecture == "mesos", ("architecture = \"mesos\"", &["offers_s"])),
             (races, ("schedulers that race (omega, partitions, parsync-…)", &["escalate_after"])),
+            (policy == "batch", ("policy = \"batch\"", &["score"])),
+            (["batch", "choices"].contains(&policy), ("policy = \"batch\" or \"choices\"", &["sample"])),
             (
-                self.policy == "batch" && self.architecture != "mesos",
-                ("policy = \"batch\" and another architecture than mesos", &["fallbacks", "preempt"]),
+                ["batch", "service"].contains(&policy) && self.architecture != "mesos",
+                ("policy = \"batch\" or \"service\", and not with mesos", &["fallbacks", "preempt"]),
             ),
         ];
         let (mine, usual) = (self.values(), Point::default().values());
