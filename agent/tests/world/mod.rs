@@ -236,19 +236,9 @@ impl World {
             }
             Op::SetState(n) => {
                 let states = [MachineState::Ready, MachineState::Draining, MachineState::Down];
-                self.command(Command::SetMachineState {
-                    machine: "m".into(),
-                    state: states[usize::from(n) % 3],
-                    grace_us: None,
-                });
+                self.set_state(states[usize::from(n) % 3]);
             }
-            Op::Undrain => {
-                self.command(Command::SetMachineState {
-                    machine: "m".into(),
-                    state: MachineState::Ready,
-                    grace_us: None,
-                });
-            }
+            Op::Undrain => self.set_state(MachineState::Ready),
             Op::Progress(n) => (0..n % 16).for_each(|_| self.progress()),
             Op::Stream(n) => self.stream(n),
             Op::Serve => self.serve(),
@@ -266,6 +256,10 @@ impl World {
             Op::Crash(n) => self.crash(n),
             Op::Restart => self.restart(),
         }
+    }
+
+    fn set_state(&mut self, state: MachineState) {
+        self.command(Command::SetMachineState { machine: "m".into(), state, grace_us: None });
     }
 
     pub(crate) fn tell(&mut self, input: Input<'_>) {

@@ -16,7 +16,11 @@ Exit code: that of the command; 128 and the number of the signal that ended it; 
 The command is killed when this one is, and when the task ends.")]
     Exec(TaskExecArgs),
     /// Look at a task's files: those of its working directory
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Example:
+  ohm task fs cat web/main/3 out/result.txt"
+    )]
     Fs(TaskFsCommand),
     /// Send a signal to a task's main process
     #[command(after_help = "Examples:

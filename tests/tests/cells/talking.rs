@@ -90,6 +90,20 @@ fn output_is_followed_across_rotations_and_agents_and_a_finished_tasks_stays_rea
     assert!(problem.contains("web/main/0 to web/main/1"), "{problem}");
 }
 
+/// More input than any buffer holds comes back through a command that reads and writes.
+fn input_comes_back(cell: &TestCell) {
+    let mut cat = command(cell, &["task", "exec", "-i", "web", "--", "cat"]);
+    let mut cat = cat.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("ohm");
+    let sent: Vec<u8> = (0..1_000_000u32).map(|n| (n % 251) as u8).collect();
+    let (mut input, bytes) = (cat.stdin.take().expect("a pipe"), sent.clone());
+    let writing = std::thread::spawn(move || input.write_all(&bytes));
+    let mut back = Vec::new();
+    cat.stdout.take().expect("a pipe").read_to_end(&mut back).expect("output");
+    writing.join().expect("no panic").expect("all is taken");
+    assert!(cat.wait().expect("it ends").success());
+    assert!(back == sent, "{} bytes came back of {}", back.len(), sent.len());
+}
+
 #[test]
 fn a_command_runs_where_the_task_is_and_ends_with_whoever_wanted_it() {
     let cell = cell(
@@ -110,17 +124,7 @@ fn a_command_runs_where_the_task_is_and_ends_with_whoever_wanted_it() {
     let (code, problem) = cell.refused(&["task", "exec", "web", "--", "no-such-program"]);
     assert!(code == 1 && problem.contains("no-such-program"), "{problem}");
 
-    // More input than any buffer holds comes back through a command that reads and writes.
-    let mut cat = command(&cell, &["task", "exec", "-i", "web", "--", "cat"]);
-    let mut cat = cat.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("ohm");
-    let sent: Vec<u8> = (0..1_000_000u32).map(|n| (n % 251) as u8).collect();
-    let (mut input, bytes) = (cat.stdin.take().expect("a pipe"), sent.clone());
-    let writing = std::thread::spawn(move || input.write_all(&bytes));
-    let mut back = Vec::new();
-    cat.stdout.take().expect("a pipe").read_to_end(&mut back).expect("output");
-    writing.join().expect("no panic").expect("all is taken");
-    assert!(cat.wait().expect("it ends").success());
-    assert!(back == sent, "{} bytes came back of {}", back.len(), sent.len());
+    input_comes_back(&cell);
 
     // A terminal: what is typed is echoed, its size is known, and the end of input is a key.
     let mut sh = command(
