@@ -160,6 +160,17 @@ impl Agent {
         self.placements.iter().map(|(id, p)| (*id, p.is_here()))
     }
 
+    /// The machine's number, once it is registered.
+    pub fn machine(&self) -> Option<MachineId> {
+        self.machine
+    }
+
+    /// The placements whose processes are there, with what each is promised as far as that is known.
+    pub fn running(&self) -> impl Iterator<Item = (PlacementId, Resources)> {
+        let running = self.placements.iter().filter(|(_, p)| p.phase == Phase::Running);
+        running.map(|(id, p)| (*id, p.resources.unwrap_or(Resources::ZERO)))
+    }
+
     /// Whether it knows a placement of this task.
     pub fn knows(&self, task: TaskId) -> bool {
         self.of_task(task).next().is_some()

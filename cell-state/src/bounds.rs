@@ -104,3 +104,6 @@ pub const REPORTS_MAX: usize = 4_096;
 
 /// Quota entries (team and band) of a cell.
 pub const QUOTAS_MAX: usize = 10_000;
+
+/// Endpoints in one answer about a service: more than any client balances over.
+pub const ENDPOINTS_MAX: usize = 1_000;

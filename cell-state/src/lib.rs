@@ -11,6 +11,7 @@ pub mod cell;
 pub mod codec;
 pub mod commit;
 pub mod constraint;
+pub mod endpoint;
 pub mod event;
 pub mod fit;
 pub mod ids;

@@ -127,3 +127,9 @@ pub(crate) const LOAD_TASKS_AT_ONCE: u32 = 512;
 
 /// The same for simulated tasks, which end when they start.
 pub(crate) const LOAD_SIMULATED_AT_ONCE: u32 = 20_000;
+
+/// The least time between two samples of what tasks use: processor time is counted in hundredths of a second.
+pub(crate) const USAGE_EVERY_MIN: std::time::Duration = std::time::Duration::from_millis(100);
+
+/// The least time between two looks of `ohm top`: nobody reads faster.
+pub(crate) const TOP_EVERY_MIN: std::time::Duration = std::time::Duration::from_millis(100);

@@ -1,6 +1,7 @@
 //! The connection of a command to its server: which server, which credentials, and one method per question.
 
 mod credentials;
+mod tasks;
 
 use std::cell::RefCell;
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -13,12 +14,11 @@ use cell_state::machine::MachineState;
 use cell_state::{Cell, JobId, MachineId, Resources, Seq, TxnId};
 use transport::bounds::ROWS_MAX;
 use transport::message::{Refusal, ServerStatus};
-use transport::task::{FromTask, TaskRequest, ToTask};
 use transport::view::{Attempt, Body, CellView, ConflictCount, JobRow, JobView, MachineRow, MachineView};
 use transport::view::{Query, SchedulerView};
 use transport::{Reply, Request};
 use transport_quic::pki::Credentials;
-use transport_quic::{CallError, Client, ConversationReader, ConversationWriter};
+use transport_quic::{CallError, Client};
 
 use crate::bounds::{BUSY_PAUSE, LEAVE_WAIT, POLL_EVERY, RECONNECT_MAX};
 use crate::copy::copy;
@@ -296,26 +296,6 @@ impl Asker {
         }
     }
 
-    /// Opens a conversation with a task.
-    pub(crate) async fn converse(
-        &mut self,
-        request: &TaskRequest,
-    ) -> Result<(ConversationWriter<ToTask>, ConversationReader<FromTask>), Failure> {
-        let until = Instant::now() + RECONNECT_MAX;
-        loop {
-            match self.client.converse(request.clone()).await {
-                Ok(opened) => return Ok(opened),
-                Err(CallError::Refused(Refusal::Busy)) if Instant::now() < until => {
-                    tokio::time::sleep(BUSY_PAUSE).await;
-                }
-                Err(CallError::Lost(reason)) if Instant::now() < until => {
-                    self.reconnect(until, &reason).await?
-                }
-                Err(error) => return Err(error.into()),
-            }
-        }
-    }
-
     async fn change(&mut self, request: Request) -> Result<(Seq, Answer), Failure> {
         match self.ask(request).await? {
             Reply::Done { at, answer } => Ok((at, answer)),
@@ -374,5 +354,6 @@ fn odd(reply: &Reply) -> Failure {
         Reply::Reported(_) => "answers to reports",
         Reply::Stages(_) => "processor times",
         Reply::Opened => "a conversation",
+        Reply::Usage(_) => "usage",
     })
 }

@@ -40,3 +40,6 @@ pub const CONVERSATIONS_MAX: usize = 32;
 
 /// Rows of files in one message: each has at most 255 bytes of name, which may triple when it is no UTF-8.
 pub const FILE_ROWS_MAX: usize = 32;
+
+/// Samples of usage in one message: one has about 30 bytes.
+pub const USAGE_ROWS_MAX: usize = 4_096;

@@ -4,10 +4,12 @@ pub mod agent;
 pub mod bounds;
 pub mod frame;
 pub mod hot;
+mod kind;
 pub mod message;
 pub mod records;
 pub mod role;
 pub mod task;
+pub mod usage;
 pub mod view;
 
 pub use frame::{FrameBuffer, FrameError, frame, unframe};

@@ -3,7 +3,6 @@
 //! subscription is one unidirectional stream of records (`cell_state::record`), preceded by its number as four little-endian
 //! bytes. The server may open bidirectional streams to an agent and write framed [`AgentRequest`]s. Heartbeats are datagrams.
 
-use std::fmt;
 use std::sync::Arc;
 
 use cell_state::admit::{Answer, Rejection};
@@ -20,7 +19,9 @@ pub use crate::agent::{
     Acknowledged, AgentReply, AgentRequest, Heartbeat, LogFrom, LogPiece, LogRequest, LogStream,
     MachineReports,
 };
+pub use crate::kind::RequestKind;
 use crate::task::TaskRequest;
+use crate::usage::{MachineUsage, UsageView};
 use crate::view::{Attempt, ConflictCount, Query, SchedulerView, StageTimes, Telemetry, View};
 
 /// A request with its number on this stream.
@@ -183,76 +184,15 @@ pub enum Request {
     Stages,
     /// A conversation with a task. It must be the only request of its stream.
     Task(TaskRequest),
-}
-
-/// The kinds of requests that permissions tell apart.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-#[expect(missing_docs, reason = "each is the request of the same name")]
-pub enum RequestKind {
-    Status,
-    Read,
-    ListSchedulers,
-    ListAttempts,
-    GetAttempt,
-    TopConflicts,
-    Audit,
-    ReadLog,
-    OpenSession,
-    Commit,
-    Telemetry,
-    RegisterMachine,
-    Report,
-    GetSpec,
-    SubmitJob,
-    StopJob,
-    SetMachineState,
-    SetQuota,
-    Configure,
-    SubscribeFull,
-    SubscribeJobs,
-    SubscribeMachines,
-    FollowLog,
-    TaskExec,
-    TaskFiles,
-    TaskSignal,
-}
-
-impl RequestKind {
-    /// All kinds.
-    pub const ALL: [RequestKind; 26] = [
-        RequestKind::Status,
-        RequestKind::Read,
-        RequestKind::ListSchedulers,
-        RequestKind::ListAttempts,
-        RequestKind::GetAttempt,
-        RequestKind::TopConflicts,
-        RequestKind::Audit,
-        RequestKind::ReadLog,
-        RequestKind::OpenSession,
-        RequestKind::Commit,
-        RequestKind::Telemetry,
-        RequestKind::RegisterMachine,
-        RequestKind::Report,
-        RequestKind::GetSpec,
-        RequestKind::SubmitJob,
-        RequestKind::StopJob,
-        RequestKind::SetMachineState,
-        RequestKind::SetQuota,
-        RequestKind::Configure,
-        RequestKind::SubscribeFull,
-        RequestKind::SubscribeJobs,
-        RequestKind::SubscribeMachines,
-        RequestKind::FollowLog,
-        RequestKind::TaskExec,
-        RequestKind::TaskFiles,
-        RequestKind::TaskSignal,
-    ];
-}
-
-impl fmt::Display for RequestKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(self, f)
-    }
+    /// What the tasks of a machine use: kept by the server until the next time, and nowhere else.
+    Usage(MachineUsage),
+    /// What tasks use.
+    ReadUsage {
+        /// Only those of this machine; the name may be any unique prefix.
+        machine: Option<String>,
+        /// How many tasks at most: those that use most of a processor come first.
+        limit: u32,
+    },
 }
 
 impl Request {
@@ -279,6 +219,8 @@ impl Request {
             Request::SetQuota { .. } => RequestKind::SetQuota,
             Request::Configure(_) => RequestKind::Configure,
             Request::Task(request) => request.act.kind(),
+            Request::Usage(_) => RequestKind::Report,
+            Request::ReadUsage { .. } => RequestKind::Read,
             Request::Subscribe { scope: Scope::Full, .. } => RequestKind::SubscribeFull,
             Request::Subscribe { scope: Scope::Jobs { .. }, .. } => RequestKind::SubscribeJobs,
             Request::Subscribe { scope: Scope::Machines, .. } => RequestKind::SubscribeMachines,
@@ -333,7 +275,7 @@ pub enum Reply {
         /// The number.
         subscription: u32,
     },
-    /// To `Telemetry`.
+    /// To `Telemetry` and `Usage`.
     Noted,
     /// To `Reports`: an answer for each machine, in the order of the request; those that aren't refused are durable.
     Reported(Vec<Result<Acknowledged, Refusal>>),
@@ -341,6 +283,8 @@ pub enum Reply {
     Stages(StageTimes),
     /// To `Task`: the agent has been asked, and the rest of the stream is the conversation.
     Opened,
+    /// To `ReadUsage`.
+    Usage(Box<UsageView>),
 }
 
 /// Why there is no reply.

@@ -58,7 +58,9 @@ impl Role {
                 matches!(self, Role::Operator | Role::User)
             }
             K::SetMachineState | K::SetQuota | K::Configure => self == Role::Operator,
-            K::SubscribeFull | K::SubscribeJobs => reading,
+            K::SubscribeJobs => reading,
+            // An agent that answers names of services follows the whole cell.
+            K::SubscribeFull => reading || self == Role::Agent,
             K::SubscribeMachines => matches!(self, Role::Agent | Role::Operator),
         }
     }
@@ -157,7 +159,7 @@ mod tests {
         (RequestKind::SetMachineState, "...x.."),
         (RequestKind::SetQuota, "...x.."),
         (RequestKind::Configure, "...x.."),
-        (RequestKind::SubscribeFull, ".x.xxx"),
+        (RequestKind::SubscribeFull, ".xxxxx"),
     ];
 
     #[test]

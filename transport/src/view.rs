@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use cell_state::endpoint::Endpoint;
 use cell_state::job::{Counts, Desired, JobKind, JobSpec};
 use cell_state::machine::{MachineSpec, MachineState};
 use cell_state::page::StateHash;
@@ -44,6 +45,16 @@ pub enum Query {
         /// The name.
         name: String,
     },
+    /// The services with running tasks.
+    Services {
+        /// How many at most.
+        limit: u32,
+    },
+    /// Where the tasks are that a name means: see `cell_state::endpoint`.
+    Endpoints {
+        /// The name.
+        name: String,
+    },
 }
 
 /// What was read, and where the cell stood.
@@ -68,6 +79,23 @@ pub enum Body {
     Machines(Vec<MachineRow>),
     /// To [`Query::Machine`].
     Machine(Box<MachineView>),
+    /// To [`Query::Services`].
+    Services(Vec<ServiceRow>),
+    /// To [`Query::Endpoints`].
+    Endpoints(Vec<Endpoint>),
+}
+
+/// A port of a group, by which its running tasks can be reached.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ServiceRow {
+    /// The name of the port.
+    pub port: String,
+    /// The name of the group.
+    pub group: String,
+    /// The name of the job.
+    pub job: String,
+    /// Its running tasks.
+    pub running: u32,
 }
 
 /// A cell as a whole.

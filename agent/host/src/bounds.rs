@@ -103,3 +103,34 @@ pub const PATH_NAMES_MAX: usize = 64;
 /// How much older than the last sync a file of the records must be to need none: a hundred times the coarsest clock of a file
 /// system that is in use.
 pub const UNSYNCED_AGE: Duration = Duration::from_secs(5);
+
+/// How often what tasks use is sampled, unless told otherwise.
+pub const USAGE_EVERY: Duration = Duration::from_secs(5);
+
+/// Samples of a task after which it is taken to have no cgroups of its own: it moves into them right after its start.
+pub const CGROUP_LOOKS: u32 = 3;
+
+/// Processes of one task that are added up where it has no cgroups: beyond it the rest is left out rather than sampling
+/// slowed down.
+pub const TREE_PROCESSES_MAX: usize = 1_000;
+
+/// Bytes of a query for a name: real ones have a tenth of that.
+pub const DNS_QUERY_BYTES_MAX: usize = 4_096;
+
+/// Bytes of a datagram that every resolver takes.
+pub const DNS_DATAGRAM_BYTES: u16 = 512;
+
+/// Bytes of a datagram that no network cuts into pieces, for resolvers that take more.
+pub const DNS_DATAGRAM_BYTES_MAX: u16 = 1_232;
+
+/// Records of one answer: more than any client tries.
+pub const DNS_RECORDS_MAX: usize = 256;
+
+/// For how many seconds an answer may be remembered: tasks move.
+pub const DNS_TTL_SECONDS: u32 = 5;
+
+/// Connections with queries at a time: they are for answers that don't fit a datagram.
+pub const DNS_CONNECTIONS_MAX: usize = 32;
+
+/// How long a connection with queries may take in all.
+pub const DNS_WAIT: Duration = Duration::from_secs(10);

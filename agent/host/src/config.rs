@@ -32,6 +32,12 @@ pub struct AgentConfig {
     pub heartbeat: Duration,
     /// What the operator decides about isolation.
     pub isolation: IsolationSettings,
+    /// How often what tasks use is sampled and told; `None` is never. Default: 5 s.
+    pub usage_every: Option<Duration>,
+    /// What tasks of simulated machines pretend to use, in percent of what they are promised; `None` is nothing at all.
+    pub simulated_usage: Option<u32>,
+    /// Where names of services are answered; `None` is nowhere. It takes a copy of the whole cell. Default: none.
+    pub dns: Option<SocketAddr>,
 }
 
 /// What an agent runs tasks on.
@@ -66,6 +72,9 @@ impl AgentConfig {
             shim_args: vec![OsString::from("shim")],
             heartbeat: bounds::HEARTBEAT,
             isolation: IsolationSettings::default(),
+            usage_every: Some(bounds::USAGE_EVERY),
+            simulated_usage: None,
+            dns: None,
         }
     }
 
@@ -113,6 +122,14 @@ pub enum AgentError {
     InUse {
         /// Where.
         path: PathBuf,
+    },
+    /// Names of services can't be answered there.
+    #[error("can't answer names of services on {address}: {source}; choose another address for --dns")]
+    Dns {
+        /// Where.
+        address: SocketAddr,
+        /// The cause.
+        source: std::io::Error,
     },
     /// The task records can't be kept.
     #[error(transparent)]

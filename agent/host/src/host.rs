@@ -4,6 +4,7 @@ mod answers;
 mod driver;
 
 use std::future::Future;
+use std::time::Duration;
 
 use agent::{Agent, Fleet, Input, Output, Start, Write};
 use cell_state::bounds::REPORTS_MAX;
@@ -17,10 +18,12 @@ use crate::calls::{Call, Calls};
 use crate::clock::Clock;
 use crate::config::{AgentConfig, AgentError, Machines};
 use crate::connector::{self, News};
-use crate::exec::Happened;
+use crate::dns::{self, Sockets};
+use crate::exec::{self, Happened};
 use crate::follow::{Follower, Reader};
 use crate::records::Progress;
 use crate::specs::{self, Specs};
+use crate::usage::{self, Round};
 use driver::{Driver, Noticed};
 
 /// Runs an agent until `shutdown`. Then it lets go of the server; tasks of a real machine go on, and the next agent on
@@ -32,9 +35,18 @@ pub async fn run(config: AgentConfig, shutdown: impl Future<Output = ()>) -> Res
     config.check()?;
     let (news_of, news) = mpsc::channel(NEWS_MAX);
     let mut host = Host::open(&config, news_of.clone())?;
+    let names = match config.dns {
+        Some(address) => {
+            let sockets = Sockets::bind(address).await;
+            let sockets = sockets.map_err(|source| AgentError::Dns { address, source })?;
+            Some(tokio::spawn(dns::run(config.clone(), sockets)))
+        }
+        None => None,
+    };
     let connector = tokio::spawn(connector::connect(config, news_of));
     let ended = host.run(news, shutdown).await;
     connector.abort();
+    names.iter().for_each(tokio::task::JoinHandle::abort);
     if let Some(client) = host.calls.client() {
         client.close("the agent stops");
         client.closed().await;
@@ -57,6 +69,14 @@ struct Host {
     streams: u64,
     reader: Reader,
     news: mpsc::Sender<News>,
+    sampling: Option<Sampling>,
+}
+
+/// When what tasks use is to be sampled next, and who does it.
+struct Sampling {
+    every: Duration,
+    next: tokio::time::Instant,
+    rounds: mpsc::Sender<Round>,
 }
 
 impl Host {
@@ -77,6 +97,7 @@ impl Host {
             streams: 0,
             reader: Reader::default(),
             news,
+            sampling: Sampling::of(config),
         })
     }
 
@@ -122,6 +143,7 @@ impl Host {
                     }
                 }
                 () = sleep_until(timeout) => self.on_time(),
+                () = sleep_until(self.sampling.as_ref().map(|sampling| sampling.next)) => self.sample(),
             }
         }
     }
@@ -143,6 +165,19 @@ impl Host {
             }
         }
         self.fleet.wake(now);
+    }
+
+    /// Has what tasks use sampled, unless that is still going on.
+    fn sample(&mut self) {
+        let (Some(sampling), Some(client)) = (&mut self.sampling, self.calls.client()) else {
+            // Nobody is there to be told.
+            return self.sampling.iter_mut().for_each(Sampling::put_off);
+        };
+        sampling.put_off();
+        let Ok(place) = sampling.rounds.try_reserve() else { return };
+        let online = self.fleet.agents().iter().filter(|agent| agent.is_online());
+        let machines = online.filter_map(|agent| Some((agent.machine()?, agent.running().collect())));
+        place.send(Round { client: client.clone(), machines: machines.collect() });
     }
 
     /// Tells every machine the same.
@@ -317,6 +352,23 @@ impl Host {
             }
             specs::Found::Coming => {}
         }
+    }
+}
+
+impl Sampling {
+    /// `None` when nothing is to be sampled.
+    fn of(config: &AgentConfig) -> Option<Sampling> {
+        let every = config.usage_every?;
+        let source = match (&config.machines, config.simulated_usage) {
+            (Machines::Real(_), _) => usage::Source::Processes(exec::root(&config.data)),
+            (Machines::Simulated { .. }, Some(percent)) => usage::Source::Simulated(percent),
+            (Machines::Simulated { .. }, None) => return None,
+        };
+        Some(Sampling { every, next: tokio::time::Instant::now() + every, rounds: usage::start(source) })
+    }
+
+    fn put_off(&mut self) {
+        self.next = tokio::time::Instant::now() + self.every;
     }
 }
 

@@ -13,10 +13,12 @@
 
 pub mod bounds;
 mod calls;
+mod cgroups;
 mod clock;
 mod config;
 mod connector;
 mod conversation;
+mod dns;
 pub mod exec;
 mod follow;
 mod host;
@@ -31,6 +33,7 @@ pub mod shim;
 mod simulated;
 mod specs;
 mod task_dir;
+mod usage;
 
 pub use config::{AgentConfig, AgentError, Machines};
 pub use host::run;

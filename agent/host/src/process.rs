@@ -100,6 +100,18 @@ pub(crate) fn children(pid: i32) -> Vec<i32> {
     }
 }
 
+/// The children of a process, whichever of its threads started them.
+pub(crate) fn children_of_threads(pid: i32) -> Vec<i32> {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let lists: Vec<String> =
+        threads.filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok()).collect();
+    if lists.is_empty() {
+        // The kernel was built without these lists, or the process is gone.
+        return children(pid);
+    }
+    lists.iter().flat_map(|list| list.split_ascii_whitespace()).filter_map(|pid| pid.parse().ok()).collect()
+}
+
 /// Which boot of the machine this is: pids and start times of another one mean nothing.
 pub(crate) fn boot_id() -> String {
     let id = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();

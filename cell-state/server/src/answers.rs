@@ -70,6 +70,14 @@ async fn answer(server: &Arc<Server>, request: Request) -> Result<Reply, Refusal
         Request::GetSpec { job, version } => {
             on_thread(server, &server.reads, move |s| spec(s, job, version)).await
         }
+        Request::ReadUsage { machine, limit } => {
+            let read = move |s: &Server| {
+                let find = |name: &str| reads::find_machine(&s.mirror.read(), name).map(|machine| machine.id);
+                let only = machine.as_deref().map(find).transpose().map_err(Refusal::Rejected)?;
+                Ok(Reply::Usage(Box::new(s.usage.view(&s.mirror, only, limit))))
+            };
+            on_thread(server, &server.reads, read).await
+        }
         Request::ReadLog(request) => read_log(server, request).await,
         other => unreachable!("{:?} is not answered here", other.kind()),
     }
@@ -123,9 +131,12 @@ fn read_now(server: &Server, query: &Query) -> Result<Reply, Refusal> {
     let silent_us = |machine| server.parties.silent_us(machine);
     let (cell, hash) = match query {
         Query::Cell => server.mirror.read_hashed(),
-        Query::Jobs { .. } | Query::Job { .. } | Query::Machines { .. } | Query::Machine { .. } => {
-            (server.mirror.read(), Default::default())
-        }
+        Query::Jobs { .. }
+        | Query::Job { .. }
+        | Query::Machines { .. }
+        | Query::Machine { .. }
+        | Query::Services { .. }
+        | Query::Endpoints { .. } => (server.mirror.read(), Default::default()),
     };
     view(&cell, &Around { hash, silent_us: &silent_us }, query)
 }

@@ -193,3 +193,9 @@ pub const ATTEMPTS_FLUSH_EVERY: Duration = Duration::from_secs(1);
 
 /// Combinations of loser, winner and kind that conflicts are counted by; the rest is counted together.
 pub const CONFLICT_PAIRS_MAX: usize = 10_000;
+
+/// How long samples of what tasks use mean something: agents send them every five seconds, and a few may be late.
+pub const USAGE_KEPT: Duration = Duration::from_secs(60);
+
+/// Machines whose usage is read under one lock of the mirror: with a hundred tasks each, about a millisecond.
+pub const USAGE_MACHINES_AT_ONCE: usize = 64;

@@ -54,6 +54,7 @@ impl Carer {
         let now = Instant::now();
         // One after another, since publish waits while the mirror is read.
         let findings = self.liveness.look(now, &server.mirror.read(), &server.parties);
+        server.usage.forget_old();
         let mut asks = look_at_sessions(&server, now);
         let forget = self.forgetting.look(&server.mirror.read(), clock::now());
         if !forget.is_empty() {

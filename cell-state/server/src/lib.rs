@@ -44,6 +44,7 @@ mod sessions;
 mod stages;
 mod stats;
 mod touches;
+mod usage;
 mod verdicts;
 
 pub use config::ServerConfig;

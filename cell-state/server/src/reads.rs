@@ -1,12 +1,13 @@
 //! Reads: what people see of a cell, as rows and pages. Pure functions of a state.
 
 use cell_state::admit::{Rejection, RejectionCode};
+use cell_state::endpoint::{self, Meant};
 use cell_state::job::{Band, Job, Run};
 use cell_state::machine::{Machine, MachineState};
 use cell_state::page::StateHash;
 use cell_state::{Cell, JobId, MachineId, Resources, TaskId};
 use transport::bounds::ROWS_MAX;
-use transport::view::{Body, CellView, JobRow, JobView, MachineRow, MachineView, Query, TaskRow};
+use transport::view::{Body, CellView, JobRow, JobView, MachineRow, MachineView, Query, ServiceRow, TaskRow};
 
 use crate::bounds::CANDIDATES_MAX;
 
@@ -41,6 +42,21 @@ pub(crate) fn read(cell: &Cell, around: &Around<'_>, query: &Query) -> Result<Bo
             let machines = cell.machines().iter().skip(from.index()).take(rows(*limit));
             Ok(Body::Machines(machines.map(|machine| machine_row(machine, around)).collect()))
         }
+        Query::Services { limit } => Ok(Body::Services(
+            endpoint::services(cell)
+                .filter_map(|meant| service_row(cell, &meant))
+                .take(rows(*limit))
+                .collect(),
+        )),
+        Query::Endpoints { name } => match endpoint::meaning(cell, name) {
+            Some(meant) => Ok(Body::Endpoints(endpoint::endpoints(cell, &meant))),
+            None => {
+                let problem = format!(
+                    "{name:?} means nothing in the cell; write [PORT.]GROUP.JOB, [PORT.]TASK.JOB or JOB; `ohm service list` shows what is"
+                );
+                Err(Rejection::new(RejectionCode::NotFound, "name", problem))
+            }
+        },
         Query::Machine { name } => {
             let machine = find_machine(cell, name)?;
             let mut tasks = machine.load.tasks.clone();
@@ -172,6 +188,18 @@ fn memory_limit(job: &Job, id: TaskId) -> Option<u64> {
         Run::Exec(exec) => Some(exec.isolation.memory_limit(&group.resources)),
         Run::Simulated { .. } => None,
     }
+}
+
+fn service_row(cell: &Cell, meant: &Meant) -> Option<ServiceRow> {
+    let job = cell.job(meant.job)?;
+    let group = usize::from(meant.group?);
+    let running = job.groups.get(group)?.counts.running;
+    (running > 0).then(|| ServiceRow {
+        port: meant.port.clone().unwrap_or_default(),
+        group: job.spec().groups.get(group).map_or_else(String::new, |group| group.name.clone()),
+        job: job.spec().name.clone(),
+        running,
+    })
 }
 
 fn machine_row(machine: &Machine, around: &Around<'_>) -> MachineRow {

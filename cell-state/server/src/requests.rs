@@ -8,8 +8,9 @@ use cell_state::bounds::REPORTS_MAX;
 use cell_state::{MachineId, SessionId};
 use tracing::Instrument;
 use transport::Identity;
-use transport::bounds::{MACHINES_PER_AGENT_MAX, SUBSCRIPTIONS_MAX};
+use transport::bounds::{MACHINES_PER_AGENT_MAX, SUBSCRIPTIONS_MAX, USAGE_ROWS_MAX};
 use transport::message::{Refusal, Reply, Request, Scope, ServerStatus};
+use transport::usage::MachineUsage;
 use transport_quic::{Incoming, Responder};
 
 use crate::bounds::SESSIONS_PER_CONNECTION_MAX;
@@ -34,6 +35,7 @@ pub(crate) fn dispatch(server: &Arc<Server>, connection: &Arc<Connection>, mut i
             responder.reply(Ok(Reply::Noted));
         }
         Request::Subscribe { scope, after } => subscribe(server, connection, scope, after, responder),
+        Request::Usage(samples) => responder.reply(note_usage(server, connection, samples)),
         Request::Task(request) => conversations::spawn(server, connection, request, stream, responder),
         Request::Read { .. }
         | Request::ListSchedulers
@@ -41,6 +43,7 @@ pub(crate) fn dispatch(server: &Arc<Server>, connection: &Arc<Connection>, mut i
         | Request::GetAttempt { .. }
         | Request::TopConflicts
         | Request::Audit
+        | Request::ReadUsage { .. }
         | Request::ReadLog(_)
         | Request::GetSpec { .. } => answers::spawn(server, request, responder),
         Request::OpenSession { .. }
@@ -136,6 +139,17 @@ fn speaks_for(connection: &Connection, identity: &Identity, machine: &str) -> Re
         return Err(Rejection::new(RejectionCode::Full, "spec.name", problem));
     }
     Ok(())
+}
+
+fn note_usage(server: &Server, connection: &Connection, samples: MachineUsage) -> Result<Reply, Refusal> {
+    own_machine(connection, samples.machine).map_err(Refusal::Rejected)?;
+    if samples.tasks.len() > USAGE_ROWS_MAX {
+        let problem = format!("{} samples in one message, allowed are {USAGE_ROWS_MAX}", samples.tasks.len());
+        return Err(Refusal::Rejected(Rejection::invalid("tasks", problem)));
+    }
+    let live = server.mirror.read().machine(samples.machine).map_or(0, |machine| machine.load.tasks.len());
+    server.usage.note(samples, live);
+    Ok(Reply::Noted)
 }
 
 fn status(server: &Server) -> ServerStatus {

@@ -41,6 +41,7 @@ use crate::recovery::{self, History, Recovered};
 use crate::ring::Ring;
 use crate::stages::Stages as StageTimer;
 use crate::stats::Stats;
+use crate::usage::Usages;
 use crate::{attempts_thread, care, clock, commit_thread, sessions};
 
 /// What the parts of a running server share.
@@ -52,6 +53,7 @@ pub(crate) struct Server {
     pub(crate) mirror: Arc<Mirror>,
     pub(crate) feeds: Arc<Feeds>,
     pub(crate) parties: Arc<Parties>,
+    pub(crate) usage: Usages,
     pub(crate) stats: Arc<Stats>,
     pub(crate) stages: Arc<StageTimer>,
     pub(crate) log: LogReader,
@@ -184,6 +186,7 @@ fn assemble(
         mirror: Arc::new(Mirror::new(cell.clone())),
         feeds: Arc::default(),
         parties: Arc::new(Parties::new()),
+        usage: Usages::default(),
         stats: Arc::default(),
         stages: Arc::default(),
         log: log.reader(),

@@ -121,6 +121,7 @@ impl Stage {
             }
             "report" => self.report(rest),
             "show" => words::show(&self.cell, rest[0]),
+            "resolve" => words::resolve(&self.cell, rest[0]),
             author => return self.act(author, rest),
         })
     }

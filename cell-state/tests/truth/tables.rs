@@ -61,7 +61,7 @@ fn replay(stage: &mut Stage) {
 }
 
 /// Every table, each run by the test of its name.
-const TABLES: [&str; 20] = [
+const TABLES: [&str; 21] = [
     "races",
     "atomicity",
     "detection",
@@ -79,6 +79,7 @@ const TABLES: [&str; 20] = [
     "resize",
     "resend",
     "restarts",
+    "endpoints",
     "versions",
     "overcommit",
     "bad_requests",
@@ -162,6 +163,11 @@ fn resize() {
 #[test]
 fn resend() {
     run("resend");
+}
+
+#[test]
+fn endpoints() {
+    run("endpoints");
 }
 
 #[test]

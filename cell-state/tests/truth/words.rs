@@ -2,6 +2,7 @@
 
 use cell_state::admit::Answer;
 use cell_state::constraint::{Constraint, Test};
+use cell_state::endpoint;
 use cell_state::job::{GroupSpec, JobKind, JobSpec, PortAsk, Restart, RestartOn, Run, Spread};
 use cell_state::machine::Grant;
 use cell_state::resources::{Dimension, Schema};
@@ -105,6 +106,19 @@ pub(crate) fn answer(answer: Answer, unchanged: bool) -> String {
         Answer::Reported { upto } => format!("reported up to {upto}"),
     };
     if unchanged { format!("{text}, unchanged") } else { text }
+}
+
+/// Where the tasks that a name means can be reached.
+pub(crate) fn resolve(cell: &Cell, name: &str) -> String {
+    let Some(meant) = endpoint::meaning(cell, name) else { return "unknown".to_owned() };
+    let found = endpoint::endpoints(cell, &meant);
+    let words = found.iter().map(|at| {
+        let address = at.address.as_deref().unwrap_or("?");
+        let port = at.port.as_ref().map(|(name, number)| format!(":{number}({name})")).unwrap_or_default();
+        format!("{}-{}@{address}{port}", at.group, at.task.index)
+    });
+    let words: Vec<String> = words.collect();
+    if words.is_empty() { "nobody".to_owned() } else { words.join(" ") }
 }
 
 fn machine_name(cell: &Cell, machine: MachineId) -> String {

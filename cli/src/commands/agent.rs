@@ -1,12 +1,14 @@
 //! `ohm agent`: offer this machine to the cell, or play many machines.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use agent_host::{AgentConfig, IsolationSettings, Machines};
 use cell_state::bounds::MACHINES_MAX;
+use cell_state::endpoint::ADDRESS_ATTRIBUTE;
 use cell_state::machine::MachineSpec;
 use cell_state::resources::Schema;
 use cell_state::{Dimension, Resources, validate};
@@ -15,6 +17,7 @@ use transport_quic::Client;
 use transport_quic::pki::Credentials;
 
 use super::{logging, shutdown};
+use crate::bounds::USAGE_EVERY_MIN;
 use crate::connection::{address, pki_dir};
 use crate::failure::{Ended, Failure, told};
 use crate::job_file::{self, Amount, Document, Shape, Syntax, amount};
@@ -39,6 +42,9 @@ pub(crate) struct Agent {
     /// Amounts of resources whose names only the cell knows.
     further: Vec<String>,
     stop_with_stdin: bool,
+    usage_every: Option<Duration>,
+    simulated_usage: Option<u32>,
+    dns: Option<SocketAddr>,
     log: LogArgs,
 }
 
@@ -56,7 +62,11 @@ impl Agent {
             }
             None => {
                 let name = args.name.clone().unwrap_or_else(host_name);
-                (name.clone(), Machines::Real(real(&args, name)?))
+                let mut spec = real(&args, name.clone())?;
+                if let Some(address) = args.address.or_else(|| own_address(server)) {
+                    spec.attributes.entry(ADDRESS_ATTRIBUTE.to_owned()).or_insert(address.to_string());
+                }
+                (name, Machines::Real(spec))
             }
             Some(count) => {
                 let name = args.name.clone().unwrap_or_else(|| format!("{}*", args.prefix));
@@ -69,7 +79,46 @@ impl Agent {
         // Shims and tasks have working directories of their own.
         let data = std::path::absolute(&args.data).map_err(|e| Failure::read(&args.data, e))?;
         let (further, stop_with_stdin) = (args.resource, args.connect.stop_with_stdin);
-        Ok(Agent { server, credentials, data, machines, isolation, further, stop_with_stdin, log: args.log })
+        Ok(Agent {
+            server,
+            credentials,
+            data,
+            machines,
+            isolation,
+            further,
+            stop_with_stdin,
+            usage_every: usage_every(&args.usage_every)?,
+            simulated_usage: args.usage,
+            dns: args.dns,
+            log: args.log,
+        })
+    }
+}
+
+/// The address of this machine from which the server is reached. Nothing is sent to find out.
+fn own_address(server: SocketAddr) -> Option<IpAddr> {
+    let any: SocketAddr = match server {
+        SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
+        SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
+    };
+    let socket = UdpSocket::bind(any).ok()?;
+    socket.connect(server).ok()?;
+    Some(socket.local_addr().ok()?.ip())
+}
+
+/// How often to sample; `None` is never.
+fn usage_every(written: &str) -> Result<Option<Duration>, Failure> {
+    if written == "never" {
+        return Ok(None);
+    }
+    let wrong = |problem: String| {
+        Failure::Input(format!("--usage-every: {written:?} {problem}; write 5s, 1m, or never"))
+    };
+    let every =
+        humantime::parse_duration(written).map_err(|error| wrong(format!("is no duration ({error})")))?;
+    match every < USAGE_EVERY_MIN {
+        true => Err(wrong(format!("is less than {}", humantime::format_duration(USAGE_EVERY_MIN)))),
+        false => Ok(Some(every)),
     }
 }
 
@@ -96,6 +145,8 @@ pub(crate) fn run(agent: Agent) -> Result<Ended, Failure> {
         let data = agent.data.clone();
         let mut config = AgentConfig::new(agent.server, agent.credentials, agent.data, machines);
         config.isolation = agent.isolation;
+        config.dns = agent.dns;
+        (config.usage_every, config.simulated_usage) = (agent.usage_every, agent.simulated_usage);
         agent_host::run(config, stop).await?;
         if orphaned.load(Ordering::Acquire) {
             // The cell was for trying, and whoever tried it was killed: nobody will ever come back for the tasks.

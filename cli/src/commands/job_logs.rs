@@ -76,10 +76,10 @@ async fn read(server: &mut Asker, mut request: TaskRequest, out: &mut Out) -> Re
     let mut broken: Option<Instant> = None;
     loop {
         let opened = match server.converse(&request).await {
-            Ok((_writer, reader)) => {
+            Ok((writer, reader)) => {
                 // The writer is held for as long as the reader: dropping it is taking one's leave.
                 let ended = copy(reader, &mut place, out).await?;
-                drop(_writer);
+                drop(writer);
                 if ended {
                     return Ok(());
                 }

@@ -23,10 +23,12 @@ mod quota;
 mod reads;
 mod scheduler;
 mod server;
+mod service;
 mod study;
 mod task;
 mod task_exec;
 mod task_name;
+mod top;
 mod txn;
 
 use std::future::Future;
@@ -69,7 +71,7 @@ pub(crate) fn run(cli: Cli) -> Result<Ended, Failure> {
             SchedulerCommand::Service(args) => scheduler::run(scheduler::Scheduler::check("service", *args)?),
             SchedulerCommand::List(args) => wait_for(reads::schedulers(args)),
         },
-        Command::Agent(args) => agent::run(agent::Agent::check(args)?),
+        Command::Agent(args) => agent::run(agent::Agent::check(*args)?),
         Command::Job(command) => job(command),
         Command::Task(command) => match command {
             TaskCommand::Exec(args) => wait_for(task_exec::run(task_exec::TaskExec::check(args)?)),
@@ -77,6 +79,8 @@ pub(crate) fn run(cli: Cli) -> Result<Ended, Failure> {
             TaskCommand::Signal(args) => wait_for(task::signal(args)),
         },
         Command::Node(command) => wait_for(node::run(command)),
+        Command::Service(command) => wait_for(service::run(command)),
+        Command::Top(args) => wait_for(top::run(top::Top::check(args)?)),
         Command::Txn(command) => wait_for(txn::run(command)),
         Command::Conflicts(command) => wait_for(txn::conflicts(command)),
         Command::State(args) => wait_for(reads::state(args)),

@@ -1,6 +1,7 @@
 //! `ohm node`: machines, and the operator's hand on them.
 
 use cell_state::machine::MachineState;
+use transport::bounds::ROWS_MAX;
 use transport::view::MachineView;
 
 use super::confirm::confirm;
@@ -9,7 +10,7 @@ use crate::connection::{Asker, Connection};
 use crate::failure::{Ended, Failure};
 use crate::job_file::{Amount, duration_us};
 use crate::show::table::facts;
-use crate::show::{self, json, rows, text};
+use crate::show::{self, json, rows, text, usage};
 use crate::typed::reads::{NodeCommand, NodeDrainArgs, NodeListArgs, NodeStatusArgs, NodeUndrainArgs};
 
 pub(crate) async fn run(command: NodeCommand) -> Result<Ended, Failure> {
@@ -38,8 +39,19 @@ async fn status(args: NodeStatusArgs) -> Result<Ended, Failure> {
     let mut server = Connection::check(&args.connect)?.open().await?;
     let machine = server.machine(None, &args.machine).await?;
     let schema = server.status().await?.config.schema;
-    let json = json::machine_view(&machine, &schema);
-    show::one(args.output.output, &machine.row.name, &json, |wide| describe(&machine, &schema, wide))?;
+    let view = server.usage(Some(&machine.row.name), ROWS_MAX).await?;
+    let mut json = json::machine_view(&machine, &schema);
+    let used = view.machines.first();
+    json["usage"] = used.map_or(serde_json::Value::Null, usage::machine_json);
+    json["task_usage"] = usage::tasks(&view.tasks).json();
+    show::one(args.output.output, &machine.row.name, &json, |wide| {
+        let mut out = describe(&machine, &schema, wide);
+        if !view.tasks.is_empty() {
+            out.push_str("\n\n");
+            out.push_str(&usage::tables(&view, wide));
+        }
+        out
+    })?;
     Ok(Ended::Well)
 }
 

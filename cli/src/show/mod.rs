@@ -2,8 +2,10 @@
 
 pub(crate) mod json;
 pub(crate) mod rows;
+pub(crate) mod screen;
 pub(crate) mod table;
 pub(crate) mod text;
+pub(crate) mod usage;
 pub(crate) mod why;
 
 use std::io::{IsTerminal, Write};
@@ -69,7 +71,8 @@ pub(crate) fn say(text: &str) {
     writeln!(std::io::stderr(), "{text}").ok();
 }
 
-fn pretty(value: &Value) -> String {
+/// JSON, indented.
+pub(crate) fn pretty(value: &Value) -> String {
     serde_json::to_string_pretty(value).expect("a JSON value serializes")
 }
 

@@ -7,6 +7,7 @@ pub(crate) mod jobs;
 pub(crate) mod load;
 pub(crate) mod reads;
 pub(crate) mod roles;
+pub(crate) mod services;
 pub(crate) mod study;
 pub(crate) mod tasks;
 pub(crate) mod workloads;
@@ -64,7 +65,7 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Scheduler(roles::SchedulerCommand),
     /// Run an agent: offer this machine to the cell, or play many machines
-    Agent(roles::AgentArgs),
+    Agent(Box<roles::AgentArgs>),
     /// Jobs: run, plan, list, status, stop, logs, why
     #[command(subcommand)]
     Job(jobs::JobCommand),
@@ -74,6 +75,11 @@ pub(crate) enum Command {
     /// Machines: list, status, drain, undrain
     #[command(subcommand)]
     Node(reads::NodeCommand),
+    /// Services: list, resolve
+    #[command(subcommand)]
+    Service(services::ServiceCommand),
+    /// What machines and tasks use
+    Top(reads::TopArgs),
     /// Transactions: list, show
     #[command(subcommand)]
     Txn(reads::TxnCommand),

@@ -3,6 +3,7 @@
 use clap::{Args, Subcommand};
 
 use super::connect::{ConnectArgs, OutputArgs};
+use crate::bounds::TASKS_SHOWN;
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
@@ -10,6 +11,33 @@ use super::connect::{ConnectArgs, OutputArgs};
   ohm status -o json
   ohm audit                     exit code 1 when an invariant is violated")]
 pub(crate) struct ReadArgs {
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+    #[command(flatten)]
+    pub(crate) connect: ConnectArgs,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  ohm top
+  ohm top --once --machine web-1
+  ohm top -o json --tasks 1000
+
+Live on a terminal: c, m and i order tasks by processor, memory and io, q ends it. Otherwise printed once.
+Used, promised and limit are apart: usage is what was sampled, a promise is what a task's resources say.")]
+pub(crate) struct TopArgs {
+    /// Print once, also on a terminal
+    #[arg(long)]
+    pub(crate) once: bool,
+    /// Only this machine
+    #[arg(short, long, value_name = "MACHINE")]
+    pub(crate) machine: Option<String>,
+    /// How many tasks to show, those that use most of a processor first
+    #[arg(long, value_name = "N", default_value_t = TASKS_SHOWN, value_parser = clap::value_parser!(u32).range(0..=5000))]
+    pub(crate) tasks: u32,
+    /// How often to look again
+    #[arg(long, value_name = "DURATION", default_value = "2s")]
+    pub(crate) every: String,
     #[command(flatten)]
     pub(crate) output: OutputArgs,
     #[command(flatten)]
@@ -24,9 +52,10 @@ pub(crate) enum NodeCommand {
   ohm node list -o wide
   ohm node list --state down -o name")]
     List(NodeListArgs),
-    /// Show a machine and its tasks
-    #[command(after_help = "Example:
+    /// Show a machine, what it has, what is promised and used of it, and its tasks
+    #[command(after_help = "Examples:
   ohm node status web-1
+  ohm node status web-1 -o json
 
 The name may be any unique prefix.")]
     Status(NodeStatusArgs),

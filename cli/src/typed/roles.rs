@@ -288,6 +288,18 @@ pub(crate) struct AgentArgs {
     /// The beginning of the simulated machines' names
     #[arg(long, value_name = "PREFIX", default_value = "sim-")]
     pub(crate) prefix: String,
+    /// The address at which its tasks can be reached, for service names [default: the one the server is reached from]
+    #[arg(long, value_name = "IP", conflicts_with = "simulate")]
+    pub(crate) address: Option<std::net::IpAddr>,
+    /// Answer names of services (A, AAAA, SRV below the cell's name) on this address; takes a copy of the whole cell
+    #[arg(long, value_name = "IP:PORT")]
+    pub(crate) dns: Option<std::net::SocketAddr>,
+    /// How often to sample what tasks use: 5s, 1m, or never
+    #[arg(long, value_name = "DURATION", default_value = "5s")]
+    pub(crate) usage_every: String,
+    /// What simulated tasks pretend to use, in percent of what they are promised
+    #[arg(long, value_name = "PERCENT", requires = "simulate")]
+    pub(crate) usage: Option<u32>,
     /// A file with the shapes of the simulated machines (docs/operating.md)
     #[arg(long, value_name = "FILE", conflicts_with_all = ["cpu", "memory", "disk", "net", "gpu", "resource"])]
     pub(crate) shapes: Option<PathBuf>,

@@ -19,6 +19,10 @@ mod examples;
 #[cfg(test)]
 mod races;
 #[cfg(test)]
+mod services;
+#[cfg(test)]
 mod talking;
+#[cfg(test)]
+mod usage;
 #[cfg(test)]
 mod views;

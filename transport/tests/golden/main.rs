@@ -6,6 +6,7 @@ mod conversations;
 mod hot;
 mod replies;
 mod requests;
+mod usage;
 
 use std::collections::BTreeSet;
 use std::fmt::Debug;

@@ -16,8 +16,9 @@ use transport::view::{
 };
 
 use crate::requests::{amounts, config, job, machine, task, telemetry, txn};
+use crate::usage;
 
-pub(crate) const KINDS: [&str; 16] = [
+pub(crate) const KINDS: [&str; 17] = [
     "Status",
     "View",
     "Schedulers",
@@ -34,6 +35,7 @@ pub(crate) const KINDS: [&str; 16] = [
     "Reported",
     "Stages",
     "Opened",
+    "Usage",
 ];
 
 pub(crate) const REFUSAL_KINDS: [&str; 6] =
@@ -58,6 +60,7 @@ pub(crate) fn kind(reply: &Reply) -> &'static str {
         Reply::Reported(_) => "Reported",
         Reply::Stages(_) => "Stages",
         Reply::Opened => "Opened",
+        Reply::Usage(_) => "Usage",
     }
 }
 
@@ -315,6 +318,9 @@ pub(crate) fn all() -> Vec<(&'static str, Reply)> {
             }),
         ),
         ("Opened", Reply::Opened),
+        ("Usage", Reply::Usage(Box::new(usage::view()))),
+        ("View.services", view(Body::Services(vec![usage::service_row()]))),
+        ("View.endpoints", view(Body::Endpoints(vec![usage::endpoint()]))),
     ]
 }
 

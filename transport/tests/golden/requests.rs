@@ -15,7 +15,7 @@ use cell_state::{JobId, MachineId, Resources, Seq, SessionId, TaskId, TxnId};
 use transport::message::{AgentRequest, LogFrom, LogRequest, LogStream, MachineReports, Request, Scope};
 use transport::view::{Query, Telemetry};
 
-use crate::conversations;
+use crate::{conversations, usage};
 
 pub(crate) fn task(job: u32, index: u32) -> TaskId {
     TaskId { job: JobId(job), group: 1, index }
@@ -175,6 +175,10 @@ fn read(at: Option<Seq>, query: Query) -> Request {
 pub(crate) fn all() -> Vec<(&'static str, Request)> {
     let machines_follow = Request::Subscribe { scope: Scope::Machines, after: None };
     let jobs = Scope::Jobs { scheduler: "batch".into() };
+    let services = [
+        ("Read.services", read(None, Query::Services { limit: 100 })),
+        ("Read.endpoints", read(Some(Seq(5)), Query::Endpoints { name: "http.main.site".into() })),
+    ];
     vec![
         ("Status", Request::Status),
         ("Read.cell", read(None, Query::Cell)),
@@ -227,6 +231,8 @@ pub(crate) fn all() -> Vec<(&'static str, Request)> {
     ]
     .into_iter()
     .chain(conversations::asked().into_iter().map(|(name, request)| (name, Request::Task(request))))
+    .chain(usage::requests())
+    .chain(services)
     .collect()
 }
 

@@ -17,6 +17,8 @@ use rustix::thread::{
     set_no_new_privs,
 };
 
+use crate::cgroups;
+
 /// Where a process is.
 #[derive(Debug)]
 pub(super) struct Context {
@@ -53,9 +55,6 @@ const NAMESPACES: [(&str, LinkNameSpaceType); 7] = [
     ("mnt", LinkNameSpaceType::Mount),
 ];
 
-/// Where the kernel's cgroup hierarchies are.
-const CGROUPS: &str = "/sys/fs/cgroup";
-
 impl Context {
     /// Where this process is. Everything that needs `/proc` is read and opened here, before anything is joined.
     pub(super) fn of(pid: i32) -> io::Result<Context> {
@@ -74,7 +73,7 @@ impl Context {
         let (theirs, ours) = (fs::metadata(&root)?, fs::metadata("/")?);
         let is_rooted_apart = is_mounted_apart || (theirs.dev(), theirs.ino()) != (ours.dev(), ours.ino());
         Ok(Context {
-            cgroups: cgroups(&proc, &own)?,
+            cgroups: cgroups::apart(&proc, &own)?.into_values().map(|at| at.join("cgroup.procs")).collect(),
             namespaces,
             root: is_rooted_apart.then(|| directory(&root)).transpose()?,
             directory: directory(&proc.join("cwd"))?,
@@ -156,42 +155,6 @@ fn parse_status(text: &str) -> Status {
     status
 }
 
-/// The files through which a process joins the cgroups of another, where they differ from its own.
-fn cgroups(theirs: &Path, ours: &Path) -> io::Result<Vec<PathBuf>> {
-    let read = |proc: &Path| -> io::Result<BTreeMap<String, String>> {
-        Ok(parse_cgroups(&fs::read_to_string(proc.join("cgroup"))?))
-    };
-    let ours = read(ours)?;
-    let apart = read(theirs)?.into_iter().filter(|(of, path)| ours.get(of) != Some(path));
-    let files = apart.filter_map(|(controllers, path)| {
-        let path = path.trim_start_matches('/');
-        hierarchies(&controllers)
-            .into_iter()
-            .map(|at| at.join(path).join("cgroup.procs"))
-            .find(|p| p.exists())
-    });
-    Ok(files.collect())
-}
-
-/// Lines of `/proc/PID/cgroup`: `4:memory:/path`, by controllers; the unified hierarchy has none.
-fn parse_cgroups(text: &str) -> BTreeMap<String, String> {
-    let lines = text.lines().filter_map(|line| {
-        let mut parts = line.splitn(3, ':').skip(1);
-        Some((parts.next()?.to_owned(), parts.next()?.to_owned()))
-    });
-    lines.collect()
-}
-
-/// Where the hierarchy of these controllers may be mounted.
-fn hierarchies(controllers: &str) -> Vec<PathBuf> {
-    let below = Path::new(CGROUPS);
-    if controllers.is_empty() {
-        return vec![below.join("unified"), below.to_owned()];
-    }
-    let named = controllers.strip_prefix("name=").unwrap_or(controllers);
-    [named].into_iter().chain(named.split(',')).map(|name| below.join(name)).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -202,10 +165,6 @@ mod tests {
             "Name:\tsh\nUid:\t0\t1000\t0\t0\nGid:\t0\t100\t0\t0\nCapBnd:\t00000000a80425fb\nNoNewPrivs:\t1\n";
         let expected = Status { uid: 1000, gid: 100, bounding: 0xa804_25fb, no_new_privileges: true };
         assert_eq!(parse_status(text), expected);
-        let cgroups = parse_cgroups("4:cpu,cpuacct:/a/b\n1:name=systemd:/x:y\n0::/u\n");
-        let expected = [("", "/u"), ("cpu,cpuacct", "/a/b"), ("name=systemd", "/x:y")];
-        assert_eq!(cgroups, expected.map(|(of, path)| (of.to_owned(), path.to_owned())).into());
-        assert_eq!(hierarchies("cpu,cpuacct").len(), 3);
     }
 
     #[test]
