@@ -13,6 +13,8 @@
 //!
 //! An all-zero header is the unwritten part of a preallocated log file.
 
+mod committed;
+
 use serde::{Deserialize, Serialize};
 
 use crate::bounds::RECORD_BYTES_MAX;
@@ -120,11 +122,15 @@ impl Kind {
 
 /// Appends a record whose body is the encoding of `body`, and returns its length in bytes.
 pub fn append<T: Serialize + ?Sized>(out: &mut Vec<u8>, seq: Seq, kind: Kind, body: &T) -> usize {
+    append_with(out, seq, kind, |out| codec::encode_into(body, out))
+}
+
+fn append_with(out: &mut Vec<u8>, seq: Seq, kind: Kind, body: impl FnOnce(&mut Vec<u8>)) -> usize {
     let start = out.len();
     out.extend([0; 8]);
     out.extend(seq.0.to_le_bytes());
     out.extend([kind.byte(), FORMAT_VERSION, 0, 0]);
-    codec::encode_into(body, out);
+    body(out);
     let length = (out.len() - start - HEADER_BYTES) as u32;
     out[start..start + 4].copy_from_slice(&length.to_le_bytes());
     let crc = crc32c::crc32c(&out[start + 8..]);
@@ -134,7 +140,7 @@ pub fn append<T: Serialize + ?Sized>(out: &mut Vec<u8>, seq: Seq, kind: Kind, bo
 
 /// Appends the record of an event.
 pub fn append_event(out: &mut Vec<u8>, seq: Seq, event: &Event) -> usize {
-    append(out, seq, Kind::Event, event)
+    append_with(out, seq, Kind::Event, |out| committed::encode_into(event, out))
 }
 
 /// Appends a record of a position and a hash: the end of a snapshot, or a mark.

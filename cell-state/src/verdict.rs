@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::cell::Cell;
 use crate::fit::Misfit;
 use crate::ids::{Epoch, MachineId, Seq, TaskId, TxnId};
 use crate::job::Band;
@@ -42,6 +43,16 @@ impl Outcome {
         match self {
             Outcome::Placed(_) | Outcome::Stopping { .. } | Outcome::Resized { .. } => true,
             Outcome::Conflict(_) | Outcome::Aborted => false,
+        }
+    }
+
+    /// The machine of which more or less is used for it, in a state that has applied it. What is asked to go holds its
+    /// place until it is gone, and victims sit on the machine of their newcomer.
+    pub fn loads(&self, cell: &Cell) -> Option<MachineId> {
+        match self {
+            Outcome::Placed(placed) => Some(placed.machine),
+            Outcome::Resized { task, .. } => cell.task(*task).and_then(|task| task.machine),
+            Outcome::Stopping { .. } | Outcome::Conflict(_) | Outcome::Aborted => None,
         }
     }
 }

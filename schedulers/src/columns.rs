@@ -17,7 +17,6 @@ use cell_state::fit::Demand;
 use cell_state::machine::{Machine, MachineState};
 use cell_state::overlay::Overlay;
 use cell_state::resources::DIMENSIONS;
-use cell_state::verdict::Outcome;
 use cell_state::{Cell, Dimension, MachineId};
 
 use crate::bounds::CHANGES_MAX;
@@ -117,16 +116,8 @@ impl Columns {
             }
             Event::MachineStateSet { machine, .. } | Event::Reported { machine, .. } => self.touch(*machine),
             Event::Committed(committed) => {
-                for outcome in committed.outcomes.iter() {
-                    match outcome {
-                        Outcome::Placed(placed) => self.touch(placed.machine),
-                        Outcome::Resized { task, .. } => {
-                            let machine = cell.task(*task).and_then(|task| task.machine);
-                            machine.into_iter().for_each(|machine| self.touch(machine));
-                        }
-                        // What is asked to go holds its machine until it is gone.
-                        Outcome::Stopping { .. } | Outcome::Conflict(_) | Outcome::Aborted => {}
-                    }
+                for machine in committed.outcomes.iter().filter_map(|outcome| outcome.loads(cell)) {
+                    self.touch(machine);
                 }
             }
             Event::QuotaSet { .. }

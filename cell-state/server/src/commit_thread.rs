@@ -17,7 +17,7 @@ use transport::message::{Acknowledged, MachineReports, Refusal};
 
 use crate::bounds::{GROUP_BYTES_MAX, GROUP_ITEMS_MAX};
 use crate::clock::Monotonic;
-use crate::group::{Entry, Group, Outcomes, Pending};
+use crate::group::{Entry, Extent, Group, Outcomes, Pending};
 use crate::intake::{Ask, Item, Outlet};
 use crate::stages::{Sampled, Stage, Stages};
 
@@ -32,6 +32,8 @@ pub(crate) struct Writer {
     encoding: Sampled,
     /// Taken from the intake, and to be judged first in the next group.
     next: Option<Item>,
+    /// How large the last group was: the next one mostly is as large, and room for it needn't be made bit by bit.
+    last: Extent,
 }
 
 /// Judges until the intake is stopped or the log thread is gone.
@@ -52,7 +54,14 @@ impl Writer {
         let clock = Monotonic::after(cell.time());
         // The mirror hashes; here nobody asks which pages change.
         cell.forget_pages();
-        Writer { cell, clock, judge: Judge::new(), encoding: Sampled::default(), next: None }
+        Writer {
+            cell,
+            clock,
+            judge: Judge::new(),
+            encoding: Sampled::default(),
+            next: None,
+            last: Extent::default(),
+        }
     }
 
     /// Judges `first` and what waits behind it, up to the bounds of a group, without waiting for more.
@@ -60,7 +69,7 @@ impl Writer {
         let span = tracing::debug_span!("commit", seq = self.cell.seq().0, items = tracing::field::Empty);
         let _entered = span.enter();
         let time = self.clock.now();
-        let mut group = Group::default();
+        let mut group = Group::with_room_for(&self.last);
         let mut stopped = false;
         let mut item = first;
         loop {
@@ -83,6 +92,7 @@ impl Writer {
             }
         }
         span.record("items", group.answers.len());
+        self.last = group.extent();
         (group, stopped)
     }
 

@@ -68,6 +68,14 @@ pub(crate) struct Group {
     pub(crate) answers: Vec<Pending>,
 }
 
+/// How much is in a group.
+#[derive(Default)]
+pub(crate) struct Extent {
+    bytes: usize,
+    entries: usize,
+    answers: usize,
+}
+
 /// Groups that were made durable by one flush.
 pub(crate) struct Durable {
     /// The records, as they are in the log.
@@ -90,6 +98,21 @@ impl Durable {
 }
 
 impl Group {
+    /// An empty one that has room for as much, and a little more.
+    pub(crate) fn with_room_for(extent: &Extent) -> Group {
+        let more = |count: usize| count + count / 4;
+        Group {
+            bytes: Vec::with_capacity(more(extent.bytes)),
+            entries: Vec::with_capacity(more(extent.entries)),
+            answers: Vec::with_capacity(more(extent.answers)),
+        }
+    }
+
+    /// How much is in it.
+    pub(crate) fn extent(&self) -> Extent {
+        Extent { bytes: self.bytes.len(), entries: self.entries.len(), answers: self.answers.len() }
+    }
+
     /// Takes another group behind this one.
     pub(crate) fn merge(&mut self, mut later: Group) {
         if self.bytes.is_empty() && self.entries.is_empty() && self.answers.is_empty() {

@@ -199,6 +199,25 @@ mod tests {
         Segments::open(Arc::new(disk.clone()), options).unwrap().log
     }
 
+    /// A log thread between these two queues.
+    fn log_thread(
+        log: Segments,
+        groups: Receiver<Group>,
+        publish: Sender<Durable>,
+        fatal: &Arc<Fatal>,
+    ) -> LogThread {
+        LogThread {
+            log: Box::new(log),
+            groups,
+            publish,
+            held: None,
+            trim: Arc::default(),
+            stats: Arc::default(),
+            stages: Arc::default(),
+            fatal: Arc::clone(fatal),
+        }
+    }
+
     /// Runs a log thread over these groups, and returns what was durable and what was reported.
     fn run(disk: &FaultyDisk, groups: Vec<Group>) -> (Vec<Durable>, Arc<Fatal>) {
         let (to_log, queue) = crossbeam::channel::bounded(groups.len());
@@ -208,16 +227,7 @@ mod tests {
         }
         drop(to_log);
         let fatal = Arc::new(Fatal::default());
-        let thread = LogThread {
-            log: Box::new(open(disk)),
-            groups: queue,
-            publish,
-            held: None,
-            trim: Arc::default(),
-            stats: Arc::default(),
-            stages: Arc::default(),
-            fatal: Arc::clone(&fatal),
-        };
+        let thread = log_thread(open(disk), queue, publish, &fatal);
         thread.run();
         (durable.iter().collect(), fatal)
     }
@@ -242,16 +252,7 @@ mod tests {
         let disk = FaultyDisk::new();
         let (to_log, queue) = crossbeam::channel::bounded(0);
         let (publish, durable) = crossbeam::channel::bounded(1);
-        let thread = LogThread {
-            log: Box::new(open(&disk)),
-            groups: queue,
-            publish,
-            held: None,
-            trim: Arc::default(),
-            stats: Arc::default(),
-            stages: Arc::default(),
-            fatal: Arc::default(),
-        };
+        let thread = log_thread(open(&disk), queue, publish, &Arc::default());
         let running = std::thread::spawn(move || thread.run());
         for first in [1, 3, 5, 7] {
             to_log.send(group(first, 2)).unwrap();
@@ -275,16 +276,7 @@ mod tests {
         let (publish, durable) = crossbeam::channel::bounded(1);
         to_log.send(group(3, 1)).unwrap();
         let fatal = Arc::new(Fatal::default());
-        let thread = LogThread {
-            log: Box::new(log),
-            groups: queue,
-            publish,
-            held: None,
-            trim: Arc::default(),
-            stats: Arc::default(),
-            stages: Arc::default(),
-            fatal: Arc::clone(&fatal),
-        };
+        let thread = log_thread(log, queue, publish, &fatal);
         thread.run();
         assert_eq!(durable.iter().count(), 0, "nobody is told");
         assert!(matches!(fatal.take(), Some(ServerError::Log(_))));

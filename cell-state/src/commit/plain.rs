@@ -1,6 +1,6 @@
 //! The short way to a verdict. Almost every op places a task of a plain group (it asks for sums alone, and no quota limits
-//! its team) on a machine that no earlier op of the transaction is about. Whether that is accepted can be seen in the
-//! cell: what earlier ops plan doesn't matter to it. Whatever is not so goes the long way, which alone knows how to lose.
+//! its team) that no earlier op is about on a machine that no earlier op is about. Whether that is accepted can be seen in
+//! the cell: what earlier ops plan doesn't matter to it. Whatever is not so goes the long way, which alone knows how to lose.
 
 use crate::cell::Cell;
 use crate::fit;
@@ -11,9 +11,13 @@ use crate::task::packed::Packed;
 use crate::transaction::{Detection, Transaction};
 use crate::verdict::Placed;
 
-/// Machines that the ops of one transaction were judged on.
+/// Machines and tasks that the ops of one transaction were about.
 #[derive(Debug, Default)]
 pub(super) struct Touched {
+    /// The first tasks, as keys that are equal if the tasks are, and very seldom else.
+    tasks: Vec<u64>,
+    /// The highest task. Plans mostly go upwards, and then none names a task twice.
+    highest: Option<TaskId>,
     /// The first few, to be looked through.
     few: Vec<MachineId>,
     /// By machine, the last transaction of more than a few ops that touched it.
@@ -25,10 +29,15 @@ pub(super) struct Touched {
 /// Machines that are looked through: four lines of memory at most.
 const FEW: usize = 64;
 
+/// Tasks that are looked through, in a transaction whose tasks don't go upwards. Later ones go the long way.
+const TASKS: usize = 128;
+
 impl Touched {
     /// The next transaction begins, of so many ops.
     pub(super) fn begin(&mut self, machines: usize, ops: usize) {
         self.few.clear();
+        self.tasks.clear();
+        self.highest = None;
         self.many = ops > FEW;
         if self.many {
             self.turn = self.turn.wrapping_add(1);
@@ -36,6 +45,16 @@ impl Touched {
                 (self.turns, self.turn) = (vec![0; machines], 1);
             }
         }
+    }
+
+    /// Whether an earlier op may have been about this task.
+    #[inline]
+    fn may_contain(&self, task: TaskId) -> bool {
+        if self.highest < Some(task) {
+            return false;
+        }
+        let sought = key(task);
+        self.tasks.len() == TASKS || self.tasks.iter().fold(false, |found, task| found | (*task == sought))
     }
 
     #[inline]
@@ -48,7 +67,11 @@ impl Touched {
     }
 
     #[inline]
-    pub(super) fn insert(&mut self, machine: MachineId) {
+    fn insert(&mut self, task: TaskId, machine: MachineId) {
+        self.highest = self.highest.max(Some(task));
+        if self.tasks.len() < TASKS {
+            self.tasks.push(key(task));
+        }
         if self.many {
             if let Some(turn) = self.turns.get_mut(machine.index()) {
                 *turn = self.turn;
@@ -57,6 +80,13 @@ impl Touched {
             self.few.push(machine);
         }
     }
+}
+
+/// A task as one number.
+#[inline]
+fn key(task: TaskId) -> u64 {
+    let group = task.job.0 ^ u32::from(task.group).rotate_right(16);
+    u64::from(group) << 32 | u64::from(task.index)
 }
 
 /// The group that the last op placed a task of, if it is plain.
@@ -87,8 +117,6 @@ pub(super) struct Plain<'a> {
     touched: &'a mut Touched,
     at: Option<(JobId, u16)>,
     group: Option<Group<'a>>,
-    /// The highest task that an op was about. Plans mostly go upwards, and then none names a task twice.
-    highest: Option<TaskId>,
     /// Nothing but placements was accepted, and none of them has victims.
     open: bool,
 }
@@ -96,13 +124,13 @@ pub(super) struct Plain<'a> {
 impl<'a> Plain<'a> {
     pub(super) fn new(cell: &'a Cell, txn: &'a Transaction, touched: &'a mut Touched) -> Plain<'a> {
         touched.begin(cell.machines().len(), txn.ops.len());
-        Plain { cell, txn, touched, at: None, group: None, highest: None, open: true }
+        Plain { cell, txn, touched, at: None, group: None, open: true }
     }
 
     /// The placement, if it is a plain one and accepted.
     #[inline]
     pub(super) fn place(&mut self, id: TaskId, machine: MachineId) -> Option<Placed> {
-        if !self.open || self.highest >= Some(id) || self.touched.contains(machine) {
+        if !self.open || self.touched.may_contain(id) || self.touched.contains(machine) {
             return None;
         }
         if self.at != Some((id.job, id.group)) {
@@ -122,8 +150,7 @@ impl<'a> Plain<'a> {
 
     /// An op the long way placed this task on this machine, without victims.
     pub(super) fn note(&mut self, id: TaskId, machine: MachineId) {
-        self.highest = self.highest.max(Some(id));
-        self.touched.insert(machine);
+        self.touched.insert(id, machine);
     }
 
     /// An op did what later ones can't leave out of account.

@@ -69,7 +69,9 @@ impl Digest {
                 reports.iter().any(|report| self.owns(cell, report.task.job))
             }
             Event::Committed(committed) => {
-                committed.outcomes.iter().for_each(|outcome| self.touched_by(cell, outcome));
+                for machine in committed.outcomes.iter().filter_map(|outcome| outcome.loads(cell)) {
+                    self.touch(machine);
+                }
                 let author = cell.session(committed.txn.session).map(|session| &session.scheduler);
                 if author.is_some_and(|author| *author == self.scheduler) {
                     return true;
@@ -121,20 +123,6 @@ impl Digest {
         if self.is_touched[word] & bit == 0 {
             self.is_touched[word] |= bit;
             self.touched.push(machine);
-        }
-    }
-
-    fn touched_by(&mut self, cell: &Cell, outcome: &Outcome) {
-        match outcome {
-            // Victims sit on the same machine.
-            Outcome::Placed(placed) => self.touch(placed.machine),
-            // One that has left since did so in an entry of its own.
-            Outcome::Resized { task, .. } => {
-                let machine = cell.task(*task).and_then(|task| task.machine);
-                machine.into_iter().for_each(|machine| self.touch(machine));
-            }
-            // What is asked to go holds its machine until it is gone.
-            Outcome::Stopping { .. } | Outcome::Conflict(_) | Outcome::Aborted => {}
         }
     }
 
