@@ -55,6 +55,9 @@ pub const ORPHANS_EVERY: Duration = Duration::from_millis(50);
 /// lets go of them a moment after the last process.
 pub const CGROUP_REMOVALS_MAX: u32 = 200;
 
+/// Attempts to make and hold one of the agent's own control groups, each of which an agent that sweeps may undo once.
+pub const CGROUP_HOLDS_MAX: u32 = 16;
+
 /// See [`CGROUP_REMOVALS_MAX`].
 pub const CGROUP_REMOVE_AGAIN: Duration = Duration::from_millis(5);
 

@@ -9,6 +9,7 @@ use cell_state::machine::MachineSpec;
 use transport_quic::{ConnectError, Credentials};
 
 use crate::bounds;
+use crate::exec::OpenError;
 use crate::isolation::Settings as IsolationSettings;
 use crate::records::RecordsError;
 
@@ -117,6 +118,9 @@ pub enum AgentError {
         /// The cause.
         source: std::io::Error,
     },
+    /// Tasks can't be run as the settings say.
+    #[error(transparent)]
+    Exec(#[from] OpenError),
     /// Another agent uses the data directory.
     #[error("another agent uses the data directory {path}")]
     InUse {

@@ -71,6 +71,17 @@ pub struct ShimProgram {
     pub args: Vec<OsString>,
 }
 
+/// Why a driver can't be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The directory of tasks can't be made or read.
+    #[error("can't use the directory of tasks")]
+    Directory(#[from] io::Error),
+    /// Tasks can't be kept apart as the settings say.
+    #[error("can't isolate tasks: {0}")]
+    Isolation(io::Error),
+}
+
 /// The driver. Dropping it, or the receiver of what happened, leaves every process as it is.
 pub struct Exec {
     shared: Arc<Shared>,
@@ -94,15 +105,17 @@ impl Exec {
     /// from now on.
     ///
     /// # Errors
-    /// The directory can't be made or read, or there is no thread to start tasks with.
+    /// The directory can't be made or read, there is no thread to start tasks with, or tasks would have more rights than
+    /// the settings say.
     pub fn open(
         root: PathBuf,
         shim: ShimProgram,
         machine: &MachineSpec,
         settings: &Settings,
-    ) -> io::Result<(Exec, Vec<Found>, mpsc::Receiver<Happened>)> {
+    ) -> Result<(Exec, Vec<Found>, mpsc::Receiver<Happened>), OpenError> {
         std::fs::create_dir_all(&root)?;
-        let ability = Ability::probe(settings, &machine.name, data_of(&root), &shim)?;
+        let ability = Ability::probe(settings, &machine.name, data_of(&root), &shim);
+        let ability = ability.map_err(OpenError::Isolation)?;
         let (news, happened) = mpsc::channel(PROCESS_NEWS_MAX);
         let shared = Arc::new(Shared {
             ended: Mutex::new(Ended::find(&root)?),
@@ -168,6 +181,9 @@ impl Exec {
 impl Drop for Exec {
     fn drop(&mut self) {
         self.shared.starts.close();
+        if self.shared.live().is_empty() {
+            self.shared.ability.release();
+        }
     }
 }
 

@@ -19,6 +19,7 @@ mod hierarchies;
 mod mount_table;
 mod mounts;
 mod namespaces;
+mod own_groups;
 pub(crate) mod plan;
 mod privileges;
 mod users;

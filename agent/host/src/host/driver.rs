@@ -73,8 +73,7 @@ pub(super) fn open_real(
     let cell = &config.credentials.identity().cell;
     let (records, kept) = Records::open(&config.data.join("records"), cell, records::draw)?;
     let shim = ShimProgram { path: config.shim.clone(), args: config.shim_args.clone() };
-    let (exec, found, happened) =
-        Exec::open(exec::root(&config.data), shim, spec, &config.isolation).map_err(data)?;
+    let (exec, found, happened) = Exec::open(exec::root(&config.data), shim, spec, &config.isolation)?;
     let mut spec = spec.clone();
     spec.attributes.extend(exec.attributes());
     let spec = Arc::new(spec);

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -15,7 +16,7 @@ use rustix::process::{geteuid, getrlimit};
 
 use super::cgroup::{Bounds, Cgroup};
 use super::hierarchies::{Controller, Hierarchies};
-use super::{Confine, User, View, privileges, users};
+use super::{Confine, User, View, own_groups, privileges, users};
 use crate::exec::ShimProgram;
 use crate::task_dir::{Launch, TaskDir};
 
@@ -64,7 +65,7 @@ impl Ability {
     /// Tries what can be enforced. `data` is the agent's directory, which gives its groups their name.
     ///
     /// # Errors
-    /// The directory can't be written, or the operator named a user that isn't there.
+    /// The directory can't be written, the operator named a user that isn't there, or tasks would run as root unasked.
     pub(crate) fn probe(
         settings: &Settings,
         machine: &str,
@@ -77,7 +78,7 @@ impl Ability {
             let problem = format!("--task-user: this machine has no user {:?}", settings.task_user);
             return Err(io::Error::new(io::ErrorKind::InvalidInput, problem));
         }
-        let group = settings.cgroup.join(format!("{machine}-{:08x}", short_hash(data)));
+        let group = settings.cgroup.join(own_groups::name(machine, data));
         let mut ability = Ability {
             hierarchies: Hierarchies::prepare(&group),
             settings: settings.clone(),
@@ -94,7 +95,10 @@ impl Ability {
         if !ability.holds(data, shim)? {
             ability.try_one_by_one(data, shim)?;
         }
-        Ok(ability)
+        match is_root && settings.by_default && !ability.users {
+            true => Err(refuse_root(settings, shim)),
+            false => Ok(ability),
+        }
     }
 
     /// What the machine says of itself.
@@ -141,6 +145,11 @@ impl Ability {
             ("another user", self.users),
         ];
         all.into_iter().filter(|(_, able)| !able).map(|(word, _)| word).collect()
+    }
+
+    /// Gives the agent's own control groups back, now that no task is in them.
+    pub(crate) fn release(&self) {
+        self.hierarchies.held.release();
     }
 
     /// Finds out what of all it is that doesn't work.
@@ -239,8 +248,15 @@ impl Ability {
     }
 }
 
-/// A short name for a path: agents that share a machine have groups of their own.
-fn short_hash(path: &Path) -> u32 {
-    let bytes = path.as_os_str().as_encoded_bytes();
-    bytes.iter().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193))
+/// Why an agent that is root doesn't start where tasks would be root too.
+fn refuse_root(settings: &Settings, shim: &ShimProgram) -> io::Error {
+    let file = fs::canonicalize(&shim.path).unwrap_or_else(|_| shim.path.clone());
+    let mode = fs::metadata(&file).map_or(0, |found| found.permissions().mode() & 0o7777);
+    let (user, file) = (&settings.task_user, file.display());
+    let problem = format!(
+        "tasks can't run as {user:?} here, and so would run as root: {user:?} could not execute {file}, whose mode is \
+         {mode:04o}. Allow it (chmod 0755 {file}), move the program to where {user:?} may execute it, name another user \
+         (--task-user), or choose to run tasks as root (--isolation none)"
+    );
+    io::Error::new(io::ErrorKind::PermissionDenied, problem)
 }

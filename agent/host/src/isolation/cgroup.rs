@@ -92,6 +92,8 @@ impl Cgroup {
     pub(crate) fn create(&self) -> io::Result<()> {
         for group in &self.groups {
             match fs::create_dir(group) {
+                // An agent that has just stopped took it for empty.
+                Err(error) if error.kind() == ErrorKind::NotFound => fs::create_dir_all(group)?,
                 Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(error),
                 Ok(()) | Err(_) => {}
             }

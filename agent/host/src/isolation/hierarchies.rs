@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use super::mount_table;
+use super::own_groups::Held;
 
 /// A version of control groups.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -67,41 +69,43 @@ pub(super) struct Usable {
 }
 
 /// What this agent can use.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Hierarchies {
     pub(super) controllers: BTreeMap<Controller, Usable>,
     /// The agent's group in the unified hierarchy, where whole groups can be killed at once.
     pub(super) unified: Option<PathBuf>,
-    has_v1: bool,
+    /// The agent's groups, whether they can be used or not.
+    pub(super) held: Arc<Held>,
 }
 
 impl Hierarchies {
     /// Looks at the mounts, and makes the agent's groups at `path` below each hierarchy's root.
     pub(super) fn prepare(path: &Path) -> Hierarchies {
         let table = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-        let mut found = Hierarchies::default();
+        let (mut found, mut held) = (Hierarchies::default(), Held::default());
         for mount in mount_table::parse(&table) {
             let parent = mount.at.join(path);
             match mount.kind.as_str() {
-                "cgroup2" => found.unified(&mount.at, &parent),
+                "cgroup2" => found.unified(&mount.at, &parent, &mut held),
                 "cgroup" => {
-                    found.has_v1 = true;
                     let names: Vec<&str> = mount.super_options.split(',').collect();
                     let here =
                         |c: &Controller| c.names(Version::V1).is_some_and(|(name, _)| names.contains(&name));
                     let here: Vec<Controller> = Controller::ALL.into_iter().filter(here).collect();
-                    if !here.is_empty() && usable(&parent) {
+                    if !here.is_empty() && usable(&parent, &mut held) {
                         here.into_iter().for_each(|controller| found.add(controller, Version::V1, &parent));
                     }
                 }
                 _ => {}
             }
         }
+        held.sweep();
+        found.held = Arc::new(held);
         found
     }
 
-    fn unified(&mut self, root: &Path, parent: &Path) {
-        if !usable(parent) {
+    fn unified(&mut self, root: &Path, parent: &Path, held: &mut Held) {
+        if !usable(parent, held) {
             return;
         }
         // From the root down: a group's controllers are those its parent hands on.
@@ -138,8 +142,8 @@ impl Hierarchies {
 }
 
 /// Makes the group, and says whether groups can be made below it.
-fn usable(parent: &Path) -> bool {
+fn usable(parent: &Path, held: &mut Held) -> bool {
     let probe = parent.join(format!("probe-{}", std::process::id()));
-    let tried: io::Result<()> = fs::create_dir_all(parent).and_then(|()| fs::create_dir(&probe));
+    let tried: io::Result<()> = held.add(parent).and_then(|()| fs::create_dir(&probe));
     tried.and_then(|()| fs::remove_dir(&probe)).is_ok()
 }

@@ -4,7 +4,8 @@
 //! ```text
 //! agent ──spawns──▶ shim `enter DIR` (own session, terminal if there is one, reaps all that the command leaves)
 //!   ▲                 │ joins the task's cgroups, namespaces and root directory
-//!   │ control socket  └──spawns──▶ the command, as the task's user, with the task's environment
+//!   │ control socket  └──forks──▶ a process that gives up what the task has given up (limits, user, capabilities,
+//!   │                             system calls), and becomes the command, with the task's environment
 //!   └── word how it ended; when the agent's end closes, the command is killed
 //! ```
 
@@ -14,22 +15,26 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::os::unix::net::UnixStream;
-use std::os::unix::process::ExitStatusExt;
-use std::process::{Child, Command, ExitCode};
+use std::os::unix::process::CommandExt;
+use std::process::{Command, ExitCode};
 
 use cell_state::task::Exit;
+use fork::Fork;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Dir, Mode, OFlags, open, openat};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
+use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{
     Pid, Signal, WaitOptions, getpid, ioctl_tiocsctty, kill_process, set_child_subreaper, setsid,
-    test_kill_process, wait,
+    test_kill_process, wait, waitpid,
 };
 use serde::{Deserialize, Serialize};
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP};
 
 use super::context::Context;
+use super::launch::is_anywhere;
 use crate::bounds::{ENTER_BYTES_MAX, OUTPUT_READ_BYTES};
+use crate::isolation::{self, Confine};
 use crate::process;
 use crate::task_dir::TaskDir;
 
@@ -101,7 +106,7 @@ fn follow(dir: &TaskDir, plan: &Plan, input: OwnedFd, control: &UnixStream) -> i
     let child_ended = signals()?;
     set_child_subreaper(Some(getpid()))?;
     let descendants = Descendants::of_this_process();
-    let mut child = match start(dir, plan, input) {
+    let child = match start(dir, plan, input) {
         Ok(child) => child,
         Err(problem) => return Ok(Some(Told::Failed(problem))),
     };
@@ -114,13 +119,13 @@ fn follow(dir: &TaskDir, plan: &Plan, input: OwnedFd, control: &UnixStream) -> i
         let _ = poll(&mut watched, None);
         let gone = !watched[0].revents().is_empty();
         drain(&child_ended);
-        let ended = child.try_wait()?;
+        let ended = waitpid(Some(child), WaitOptions::NOHANG)?;
         if ended.is_some() || gone {
-            descendants.clear_up(&child, &child_ended);
+            descendants.clear_up(child, &child_ended);
         }
-        if let Some(status) = ended {
-            let by_signal = || Exit::Signal(status.signal().unwrap_or(0));
-            return Ok(Some(Told::Ended(status.code().map_or_else(by_signal, Exit::Code))));
+        if let Some((_, status)) = ended {
+            let by_signal = || Exit::Signal(status.terminating_signal().unwrap_or(0));
+            return Ok(Some(Told::Ended(status.exit_status().map_or_else(by_signal, Exit::Code))));
         }
         if gone {
             return Ok(None);
@@ -144,12 +149,13 @@ fn drain(mut pipe: &UnixStream) {
     while matches!(pipe.read(&mut [0; 64]), Ok(n) if n > 0) {}
 }
 
-fn start(dir: &TaskDir, plan: &Plan, input: OwnedFd) -> Result<Child, String> {
+fn start(dir: &TaskDir, plan: &Plan, input: OwnedFd) -> Result<Pid, String> {
     let failed = |what: &str, error: io::Error| format!("can't {what}: {error}");
     let (program, args) = plan.command.split_first().ok_or("no command was given")?;
     let live = dir.live().map_err(|error| failed("read the state of the task", error))?;
     let child = live.and_then(|live| process::main_process(&live));
     let task = child.ok_or("the task has ended")?;
+    let confine = dir.launch().map_err(|error| failed("read what the task may do", error))?.confine;
     let outputs = io::stdout().as_fd().try_clone_to_owned().and_then(|out| {
         let err = io::stderr().as_fd().try_clone_to_owned()?;
         Ok((out, err))
@@ -158,14 +164,53 @@ fn start(dir: &TaskDir, plan: &Plan, input: OwnedFd) -> Result<Child, String> {
     let context = Context::of(task.pid).map_err(|error| failed("find out where the task is", error))?;
     let mut command = Command::new(program);
     command.args(args).env_clear().stdin(input).stdout(out).stderr(err);
+    let path = context.path();
     context.join(&mut command).map_err(|error| failed("go where the task is", error))?;
     if let Some(kind) = &plan.terminal {
         command.env("TERM", kind);
     }
-    command.spawn().map_err(|error| match error.kind() {
+    spawn(command, (program, &path), &confine).map_err(|error| failed("start a process", error))?
+}
+
+/// Starts the command in a process that has given up what the task has given up: this one keeps its rights, so that it
+/// can clear up.
+fn spawn(
+    mut command: Command,
+    (program, path): (&str, &str),
+    confine: &Confine,
+) -> io::Result<Result<Pid, String>> {
+    let (told, telling) = pipe_with(PipeFlags::CLOEXEC)?;
+    match fork::fork()? {
+        Fork::Parent(pid) => {
+            drop((telling, command));
+            let mut problem = String::new();
+            File::from(told).read_to_string(&mut problem)?;
+            let pid = Pid::from_raw(pid).ok_or_else(|| io::Error::other("a child without a pid"))?;
+            // The end of the pipe without a word: it has become the command.
+            Ok(if problem.is_empty() { Ok(pid) } else { Err(problem) })
+        }
+        Fork::Child => {
+            drop(told);
+            let problem = match isolation::give_up_rights(confine) {
+                Ok(()) => refused(&command.exec(), program, path),
+                Err(error) => format!("can't isolate the command: {error}"),
+            };
+            // Fails when nobody is left to hear it.
+            let _ = File::from(telling).write_all(problem.as_bytes());
+            std::process::exit(127)
+        }
+    }
+}
+
+/// Why it isn't the command, in words.
+fn refused(error: &io::Error, program: &str, path: &str) -> String {
+    match error.kind() {
         io::ErrorKind::NotFound => format!("{program}: no such command where the task is"),
+        io::ErrorKind::PermissionDenied if !is_anywhere(program, path) => {
+            format!("{program}: no such command where the task is")
+        }
         _ => format!("{program}: {error}"),
-    })
+    }
 }
 
 /// What this process has to clear away: what is in its session, wherever that has moved to, and what has lost its parent
@@ -186,7 +231,7 @@ impl Descendants {
         }
     }
 
-    fn list(&self, child: &Child) -> Vec<Pid> {
+    fn list(&self, child: Pid) -> Vec<Pid> {
         let own = getpid();
         let mut pids = self.of_session(own.as_raw_nonzero().get());
         let mut listed = [0; OUTPUT_READ_BYTES];
@@ -196,7 +241,7 @@ impl Descendants {
                 pids.extend(listed.split_ascii_whitespace().filter_map(|pid| pid.parse::<i32>().ok()));
             }
             // Without the list the command's own process is all that is known.
-            Some(Err(_)) | None => pids.extend(i32::try_from(child.id())),
+            Some(Err(_)) | None => pids.push(child.as_raw_nonzero().get()),
         }
         let pids = pids.into_iter().filter_map(Pid::from_raw);
         pids.filter(|pid| *pid != own && test_kill_process(*pid).is_ok()).collect()
@@ -221,7 +266,7 @@ impl Descendants {
     }
 
     /// Kills and reaps all that is left.
-    fn clear_up(&self, child: &Child, child_ended: &UnixStream) {
+    fn clear_up(&self, child: Pid, child_ended: &UnixStream) {
         loop {
             let left = self.list(child);
             if left.is_empty() {

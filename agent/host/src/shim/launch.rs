@@ -1,5 +1,6 @@
 //! Becoming the task: what the forked child of a shim does before it is the command, or the command's parent.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -90,7 +91,9 @@ fn not_isolated(error: io::Error) -> Why {
 fn of_command(launch: &Launch, error: &io::Error) -> Why {
     let why = match error.kind() {
         io::ErrorKind::NotFound => NotStarted::CommandNotFound,
-        io::ErrorKind::PermissionDenied if !is_anywhere(launch) => NotStarted::CommandNotFound,
+        io::ErrorKind::PermissionDenied if !is_anywhere(&launch.command, path_of(&launch.env)) => {
+            NotStarted::CommandNotFound
+        }
         _ => os(error),
     };
     (why, error.to_string())
@@ -98,9 +101,12 @@ fn of_command(launch: &Launch, error: &io::Error) -> Why {
 
 /// Whether the command is a path, or in a directory of `PATH` that this user may look into: one that it may not is no
 /// reason to say that the command may not be run.
-fn is_anywhere(launch: &Launch) -> bool {
-    let mut places = launch.env.get("PATH").map_or("", String::as_str).split(':');
-    launch.command.contains('/') || places.any(|place| Path::new(place).join(&launch.command).exists())
+pub(super) fn is_anywhere(command: &str, path: &str) -> bool {
+    command.contains('/') || path.split(':').any(|place| Path::new(place).join(command).exists())
+}
+
+pub(super) fn path_of(env: &BTreeMap<String, String>) -> &str {
+    env.get("PATH").map_or("", String::as_str)
 }
 
 /// What an error of the operating system means for a start.

@@ -1,7 +1,11 @@
 //! Isolation with real shims, real processes and real limits. What a machine can't do is not tested on it, and said so.
 
 use std::collections::BTreeMap;
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 
+use agent_host::IsolationSettings;
+use agent_host::exec::{Exec, ShimProgram};
 use cell_state::Resources;
 use cell_state::job::isolation::{Isolation, Share, attribute};
 use cell_state::task::{Exit, NotStarted};
@@ -279,4 +283,81 @@ async fn a_killed_shim_leaves_nothing_of_an_isolated_task() {
         assert_eq!(site.end_of(n).await, Exit::Unseen);
         assert_eq!((site.processes(n).len(), site.groups(n).len()), (0, 0));
     }
+}
+
+#[tokio::test]
+async fn a_command_beside_a_task_has_no_more_rights_than_the_task() {
+    let mut site = Site::new();
+    if !able(&site, &[attribute::SYSTEM_CALLS, attribute::USERS]) {
+        return;
+    }
+    let show = "id -u; grep -E '^(CapEff|CapBnd|NoNewPrivs|Seccomp):' /proc/self/status | tr '\\n' ' '; ulimit -n; \
+                unshare --user echo made 2>&1; exit 5";
+    let limits = BTreeMap::from([("open_files".to_owned(), 77)]);
+    let open = Isolation { limits: limits.clone(), ..Isolation::default() };
+    let unfiltered = Isolation { system_calls: Share::Host, limits, ..Isolation::default() };
+    for (n, isolation, filter) in [(1, open, 2), (2, unfiltered, 0)] {
+        site.start_with(n, promised(100, 64), confined(isolation, script("echo up; sleep 1000")));
+        site.started(n).await;
+        site.wait_for_log(n, "up").await;
+        let (output, told) = site.enter(n, show);
+        let expected = format!(
+            "65534\nCapEff:\t0000000000000000 CapBnd:\t0000000000000000 NoNewPrivs:\t1 Seccomp:\t{filter} 77\n"
+        );
+        assert!(output.starts_with(&expected), "{output}{told}");
+        assert_eq!(output.contains("made"), filter == 0, "{output}");
+        assert_eq!(told, r#"{"Ended":{"Code":5}}"#);
+        let (_, told) = site.enter_with(n, &["no-such-program"]);
+        assert!(told.contains("no such command where the task is"), "{told}");
+        site.driver.signal(site::id(n), agent::Signal::Kill);
+        site.end_of(n).await;
+    }
+}
+
+#[tokio::test]
+async fn an_agent_whose_tasks_would_be_root_unasked_does_not_start() {
+    let site = Site::new();
+    if !able(&site, &[attribute::USERS]) {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let program = dir.path().join("ohm");
+    std::fs::copy(site::shim().path, &program).unwrap();
+    let open = |mode: u32, settings: IsolationSettings| {
+        std::fs::set_permissions(&program, Permissions::from_mode(mode)).unwrap();
+        let shim = ShimProgram { path: program.clone(), args: Vec::new() };
+        Exec::open(dir.path().join("data/tasks"), shim, &site::machine(), &settings).map(drop)
+    };
+    let error = open(0o700, site::settings()).unwrap_err().to_string();
+    let file = program.canonicalize().unwrap().display().to_string();
+    for part in [&file, "0700", "nobody", "chmod 0755", "--task-user", "--isolation none"] {
+        assert!(error.contains(part), "{part}: {error}");
+    }
+    open(0o700, IsolationSettings { by_default: false, ..site::settings() }).unwrap();
+    // The directory that it is in is closed to others, which doesn't matter.
+    open(0o755, site::settings()).unwrap();
+}
+
+#[tokio::test]
+async fn an_agent_that_stops_without_tasks_leaves_no_control_groups() {
+    let mut site = Site::new();
+    if !able(&site, &[attribute::PIDS]) {
+        return;
+    }
+    site.start_with(1, promised(100, 64), confined(Isolation::default(), script("echo up; sleep 1000")));
+    site.started(1).await;
+    let groups: Vec<_> = site.groups(1).iter().map(|group| group.parent().unwrap().to_owned()).collect();
+    assert!(!groups.is_empty());
+    let there = || groups.iter().filter(|group| group.exists()).count();
+    assert_eq!(site.restart().len(), 1);
+    assert_eq!(there(), groups.len(), "a task is in them");
+    // What an agent left that was killed and whose data was removed.
+    let left = groups[0].with_file_name("m7@0123abcd");
+    std::fs::create_dir(&left).unwrap();
+    site.driver.signal(site::id(1), agent::Signal::Kill);
+    site.end_of(1).await;
+    site.restart();
+    assert_eq!((there(), left.exists()), (groups.len(), false));
+    drop(site);
+    assert_eq!(there(), 0);
 }

@@ -1,5 +1,6 @@
 //! A machine with an exec driver that can crash, and what the tests look at from outside.
 
+mod enter;
 pub(crate) mod groups;
 
 use std::collections::BTreeMap;
@@ -57,7 +58,7 @@ pub(crate) fn unconfined() -> Isolation {
     Isolation { user: root.then(|| "root".to_owned()), ..Isolation::none() }
 }
 
-fn settings() -> IsolationSettings {
+pub(crate) fn settings() -> IsolationSettings {
     IsolationSettings { allow_privileged: true, ..IsolationSettings::default() }
 }
 
@@ -104,7 +105,7 @@ fn start(incarnation: u64, n: u32, resources: Resources, run: Run) -> Start {
     Start { incarnation, intent, spec: Arc::new(Spec::compile(job)) }
 }
 
-fn machine() -> MachineSpec {
+pub(crate) fn machine() -> MachineSpec {
     MachineSpec {
         name: "m7".into(),
         capacity: Resources::ZERO,
@@ -114,7 +115,7 @@ fn machine() -> MachineSpec {
     }
 }
 
-fn shim() -> ShimProgram {
+pub(crate) fn shim() -> ShimProgram {
     ShimProgram { path: PathBuf::from(env!("CARGO_BIN_EXE_ohm-shim")), args: Vec::new() }
 }
 
