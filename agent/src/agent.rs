@@ -52,6 +52,8 @@ pub struct Agent {
     pub(crate) gate: Seq,
     pub(crate) placements: BTreeMap<PlacementId, Placement>,
     pub(crate) due: Due,
+    /// When the last question was sent that the server answered; at first, when this agent began.
+    pub(crate) heard_of: Option<Time>,
     pub(crate) outbox: Outbox,
     outputs: VecDeque<Output>,
     writes: u64,
@@ -74,6 +76,7 @@ impl Agent {
             gate: Seq(0),
             placements: BTreeMap::new(),
             due: Due::default(),
+            heard_of: None,
             outbox: Outbox::restore(kept.reported, &kept.reports),
             outputs: VecDeque::new(),
             writes: 0,
@@ -108,6 +111,7 @@ impl Agent {
             Input::Ended(id, exit) => self.ended(id, exit),
             Input::Acknowledged { upto, at } => self.acknowledged(now, upto, at),
             Input::Refused(why) => self.refused(now, why),
+            Input::Heard { sent } => self.heard(sent),
             Input::Wake => {}
         }
         self.do_due(now);
@@ -137,7 +141,7 @@ impl Agent {
             Link::Online => self.outbox.next_timeout(),
             Link::Offline | Link::Registering => None,
         };
-        self.due.next_timer().into_iter().chain(link).min()
+        self.due.next_timer().into_iter().chain(link).chain(self.next_cut_off()).min()
     }
 
     /// The machine's description.
@@ -299,5 +303,6 @@ impl Agent {
             self.register();
         }
         self.placements_due(now);
+        self.stop_cut_off(now);
     }
 }

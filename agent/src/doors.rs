@@ -7,7 +7,7 @@ use cell_state::machine::MachineSpec;
 use cell_state::page::Assigned;
 use cell_state::resources::Overcommit;
 use cell_state::task::{Exit, NotStarted};
-use cell_state::{JobId, MachineId, Seq};
+use cell_state::{JobId, MachineId, Seq, Time};
 
 use crate::follow::Change;
 use crate::kept::{Found, Intent, Kept, Write};
@@ -99,6 +99,11 @@ pub enum Input<'a> {
     },
     /// The server did not take the last reports.
     Refused(Refused),
+    /// The server answered something.
+    Heard {
+        /// When it was asked.
+        sent: Time,
+    },
     /// Time has passed.
     Wake,
 }

@@ -94,6 +94,7 @@ impl Fleet {
             | Input::Ended(..)
             | Input::Acknowledged { .. }
             | Input::Refused(_)
+            | Input::Heard { .. }
             | Input::Wake => {}
         }
         self.agents[slot].handle(now, input);

@@ -23,6 +23,8 @@ pub struct Intent {
     pub grant: Grant,
     /// Microseconds between the polite stop signal and the kill.
     pub stop_grace_us: u64,
+    /// Microseconds without a server after which it is stopped.
+    pub stop_after_us: Option<u64>,
 }
 
 /// The record of one placement.

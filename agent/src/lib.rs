@@ -29,6 +29,7 @@
 mod admission;
 mod agent;
 pub mod bounds;
+mod cut_off;
 mod doors;
 mod due;
 mod fleet;

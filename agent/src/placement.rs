@@ -76,6 +76,7 @@ pub(crate) struct Placement {
     pub(crate) resources: Option<Resources>,
     pub(crate) grant: Grant,
     pub(crate) stop_grace_us: u64,
+    pub(crate) stop_after_us: Option<u64>,
     /// Placements that must be gone before it starts.
     pub(crate) waits_for: Vec<PlacementId>,
     pub(crate) spec: Wanted,
@@ -92,6 +93,7 @@ impl Placement {
             resources: None,
             grant: Grant::default(),
             stop_grace_us: 0,
+            stop_after_us: None,
             waits_for: Vec::new(),
             spec: Wanted::Asked,
         }
@@ -109,6 +111,11 @@ impl Placement {
             Phase::Recording { .. } | Phase::Starting | Phase::Running => true,
             Phase::Waiting | Phase::Ended { .. } => false,
         }
+    }
+
+    /// Whether nobody wants it to stop.
+    pub(crate) fn is_unasked(&self) -> bool {
+        self.stop == Stop::Unasked
     }
 
     /// When something is to be done about it though nothing happens.

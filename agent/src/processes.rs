@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use cell_state::event::Seen;
+use cell_state::job::Run;
 use cell_state::task::{Exit, NotStarted};
 use cell_state::{JobId, MachineId, Resources, Time};
 
@@ -20,6 +21,7 @@ impl Agent {
             let Some(placement) = self.asking(id, version) else { continue };
             if let Some((group, demand)) = spec.group(id.task.group) {
                 placement.stop_grace_us = group.stop_grace_us;
+                placement.stop_after_us = stop_after_us(&group.run);
                 placement.resources.get_or_insert(demand.resources);
             }
             placement.spec = Wanted::Here(spec.clone());
@@ -227,5 +229,13 @@ fn intent_of(id: PlacementId, placement: &Placement, resources: Resources) -> In
         resources,
         grant: placement.grant.clone(),
         stop_grace_us: placement.stop_grace_us,
+        stop_after_us: placement.stop_after_us,
+    }
+}
+
+fn stop_after_us(run: &Run) -> Option<u64> {
+    match run {
+        Run::Exec(exec) => exec.care.stop_after_us,
+        Run::Simulated { .. } => None,
     }
 }

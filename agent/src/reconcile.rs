@@ -257,6 +257,7 @@ fn restored(intent: &Intent) -> Placement {
         resources: Some(intent.resources),
         grant: intent.grant.clone(),
         stop_grace_us: intent.stop_grace_us,
+        stop_after_us: intent.stop_after_us,
         spec: Wanted::Done,
         ..Placement::waiting(intent.version)
     }

@@ -184,6 +184,7 @@ fn a_process_nobody_has_assigned_here_is_stopped() {
         resources: Resources::cpu_memory(1, 1),
         grant: Grant::default(),
         stop_grace_us: 0,
+        stop_after_us: None,
     };
     let mut agent = online(Kept::new(7), vec![Found { intent, exit: None }]);
     drain(&mut agent);
@@ -202,6 +203,7 @@ fn an_intent_without_process_and_result_is_unseen_and_never_started() {
         resources: Resources::cpu_memory(1, 1),
         grant: Grant::default(),
         stop_grace_us: 0,
+        stop_after_us: None,
     };
     let mut kept = Kept::new(7);
     kept.apply(&Write::Intent(Box::new(intent)));
@@ -262,4 +264,51 @@ fn a_drain_may_leave_less_time_than_a_task_has_also_to_one_that_was_told_already
     assert_eq!(agent.next_timeout(), Some(T0.plus(1_000)));
     agent.handle(T0.plus(1_000), Input::Wake);
     assert_eq!(drain(&mut agent), [Output::Signal(id(0), Signal::Kill)]);
+}
+
+/// A process that an earlier life of the agent started, which is to stop a second after the server is gone.
+fn cut_off_after_a_second(index: u32) -> (Kept, Vec<Found>) {
+    let intent = Intent {
+        id: id(index),
+        version: 1,
+        resources: Resources::cpu_memory(1, 1),
+        grant: Grant::default(),
+        stop_grace_us: GRACE_US,
+        stop_after_us: Some(1_000_000),
+    };
+    let mut kept = Kept::new(7);
+    kept.apply(&Write::Intent(Box::new(intent.clone())));
+    (kept, vec![Found { intent, exit: None }])
+}
+
+#[test]
+fn a_task_that_says_so_is_stopped_when_the_server_is_silent_for_too_long() {
+    let (kept, found) = cut_off_after_a_second(0);
+    let mut agent = online(kept, found);
+    agent.handle(T0, Input::Snapshot { at: Seq(1), assigned: &[assigned(0, TaskState::Running)] });
+    drain(&mut agent);
+    assert!(agent.needs_lease());
+    let at = |us| T0.plus(us);
+    assert_eq!(agent.next_timeout(), Some(at(1_000_000)));
+    agent.handle(at(500_000), Input::Heard { sent: at(300_000) });
+    agent.handle(at(500_000), Input::Heard { sent: at(200_000) });
+    assert_eq!(agent.next_timeout(), Some(at(1_300_000)), "the latest question counts, not its answer");
+    // Whether there is a connection says nothing: one that is dead in one direction looks alive.
+    agent.handle(at(600_000), Input::Disconnected);
+    agent.handle(at(700_000), Input::Connected { overcommit: Overcommit::default() });
+    agent.handle(at(1_299_999), Input::Wake);
+    assert!(!drain(&mut agent).contains(&Output::Signal(id(0), Signal::Term)));
+    agent.handle(at(1_300_000), Input::Wake);
+    assert_eq!(drain(&mut agent), [Output::Signal(id(0), Signal::Term)]);
+    assert!(!agent.needs_lease());
+    agent.handle(at(1_300_001), Input::Wake);
+    assert_eq!(drain(&mut agent), [], "it was told");
+}
+
+#[test]
+fn a_task_that_says_nothing_goes_on_without_a_server() {
+    let mut agent = running();
+    assert!(!agent.needs_lease());
+    agent.handle(T0, Input::Disconnected);
+    assert_eq!(agent.next_timeout(), None);
 }

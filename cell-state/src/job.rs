@@ -1,5 +1,6 @@
 //! Jobs: the spec a person submits, and the record the cell keeps of it.
 
+pub mod care;
 mod command;
 pub mod isolation;
 

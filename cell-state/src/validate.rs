@@ -8,6 +8,7 @@ use crate::codec;
 use crate::constraint::{Matcher, Test};
 use crate::event::CellConfig;
 use crate::fit::DEVICE_MILLI;
+use crate::job::care;
 use crate::job::{Exec, GroupSpec, JobSpec, PortAsk, Run};
 use crate::machine::MachineSpec;
 use crate::resources::{Dimension, FIXED_NAMES, Resources, Schema, first_over_bound};
@@ -185,7 +186,8 @@ fn group(at: &str, group: &GroupSpec, schema: &Schema) -> Result<(), Rejection> 
     match &group.run {
         Run::Exec(exec) => {
             command(at, exec)?;
-            exec.isolation.check(&format!("{at}.isolation"), &group.resources)
+            exec.isolation.check(&format!("{at}.isolation"), &group.resources)?;
+            care::check(at, &exec.care, &group.ports)
         }
         Run::Simulated { .. } => Ok(()),
     }

@@ -6,6 +6,7 @@ pub mod chaos;
 pub mod console;
 pub mod fuzz;
 pub mod history;
+pub mod network;
 pub mod party;
 pub mod pressure;
 pub mod probe;

@@ -29,17 +29,22 @@ pub struct TestCell {
 impl TestCell {
     /// A server with its certificates, and nothing else.
     pub fn start(server_args: &[&str]) -> TestCell {
-        TestCell::start_through(Vec::new(), server_args)
+        TestCell::start_through(Vec::new(), "127.0.0.1:0", server_args)
+    }
+
+    /// The same, but the server listens on every address of this machine.
+    pub fn start_everywhere(server_args: &[&str]) -> TestCell {
+        TestCell::start_through(Vec::new(), "0.0.0.0:0", server_args)
     }
 
     /// The same, but the server is told of a write beyond a size limit by an error, not by a deadly signal: so a limit
     /// looks like a full disk.
     pub fn start_without_size_signal(server_args: &[&str]) -> TestCell {
         let launcher = words(&["sh", "-c", "trap '' XFSZ; exec \"$0\" \"$@\""]);
-        TestCell::start_through(launcher, server_args)
+        TestCell::start_through(launcher, "127.0.0.1:0", server_args)
     }
 
-    fn start_through(launcher: Vec<OsString>, server_args: &[&str]) -> TestCell {
+    fn start_through(launcher: Vec<OsString>, listen: &str, server_args: &[&str]) -> TestCell {
         let dir = tempfile::Builder::new().prefix("ohm-test-").tempdir().expect("a temporary directory");
         for folder in ["log", "agents"] {
             std::fs::create_dir(dir.path().join(folder)).expect("the directory is ours");
@@ -47,7 +52,7 @@ impl TestCell {
         let address = "127.0.0.1:0".parse().expect("an address");
         let mut cell = TestCell { dir, address, parties: BTreeMap::new() };
         cell.run(&["pki", "init", "--cell", "test"]);
-        let mut args = words(&["server", "run", "--listen", "127.0.0.1:0", "--data"]);
+        let mut args = words(&["server", "run", "--listen", listen, "--data"]);
         args.push(cell.path("server").into());
         args.push("--ready-file".into());
         args.push(cell.path("address").into());
@@ -57,10 +62,11 @@ impl TestCell {
         let log = cell.path("log").join("server.log");
         cell.parties.insert("server".into(), Party::start_through(launcher, args, log));
         let text = wait_for("the server's address", || std::fs::read_to_string(cell.path("address")).ok());
-        cell.address = text.trim().parse().expect("an address");
+        let listening: SocketAddr = text.trim().parse().expect("an address");
+        cell.address = SocketAddr::from(([127, 0, 0, 1], listening.port()));
         // From now on it must come back where everybody knows it.
-        let address = cell.address.to_string();
-        cell.parties.get_mut("server").expect("just started").set_value("--listen", address);
+        let listening = listening.to_string();
+        cell.parties.get_mut("server").expect("just started").set_value("--listen", listening);
         cell
     }
 
@@ -126,6 +132,19 @@ impl TestCell {
         args.extend(self.connection());
         args.extend(words(extra));
         self.party(name, args);
+    }
+
+    /// Starts the agent of a machine through another program, which sees the server at this host.
+    pub fn agent_through(&mut self, launcher: Vec<String>, name: &str, server: &str, extra: &[&str]) {
+        self.issue(Role::Agent, name);
+        let server = format!("{server}:{}", self.address.port());
+        let mut args = words(&["agent", "--name", name, "--server", &server, "--data"]);
+        args.push(self.path("agents").join(name).into());
+        args.extend(["--pki".into(), self.pki().into()]);
+        args.extend(words(extra));
+        let log = self.path("log").join(format!("{name}.log"));
+        let launcher = launcher.into_iter().map(OsString::from).collect();
+        self.parties.insert(name.to_owned(), Party::start_through(launcher, args, log));
     }
 
     fn connection(&self) -> Vec<OsString> {

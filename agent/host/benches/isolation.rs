@@ -63,7 +63,14 @@ fn start(n: u32, isolation: &Isolation) -> Start {
         groups: vec![group],
     };
     let id = PlacementId { task: TaskId { job: JobId(n), group: 0, index: 0 }, epoch: 1 };
-    let intent = Intent { id, version: 1, resources: PROMISED, grant: Grant::default(), stop_grace_us: 0 };
+    let intent = Intent {
+        id,
+        version: 1,
+        resources: PROMISED,
+        grant: Grant::default(),
+        stop_grace_us: 0,
+        stop_after_us: None,
+    };
     Start { incarnation: 1, intent, spec: Arc::new(Spec::compile(job)) }
 }
 

@@ -137,3 +137,10 @@ pub const DNS_CONNECTIONS_MAX: usize = 32;
 
 /// How long a connection with queries may take in all.
 pub const DNS_WAIT: Duration = Duration::from_secs(10);
+
+/// Bytes of an answer in which a health check looks for the status: the first line has 15 to 60.
+pub const HTTP_STATUS_BYTES_MAX: usize = 1_024;
+
+/// The pause between two questions to the server while a task runs that is to stop when they aren't answered: a tenth of the
+/// shortest time that makes sense there.
+pub const LEASE_EVERY: Duration = Duration::from_millis(200);

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use cell_state::JobId;
+use cell_state::{JobId, Time};
 use tokio::task::JoinSet;
 use transport::message::Refusal;
 use transport::{Reply, Request};
@@ -14,6 +14,10 @@ use crate::bounds::{BUSY_PAUSE, CALLS_MAX};
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Call {
     Status,
+    /// Only to hear whether there is an answer, to a question sent at this time.
+    Lease {
+        sent: Time,
+    },
     Register {
         slot: usize,
     },

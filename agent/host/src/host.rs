@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use transport::Request;
 use transport::message::MachineReports;
 
-use crate::bounds::NEWS_MAX;
+use crate::bounds::{LEASE_EVERY, NEWS_MAX};
 use crate::calls::{Call, Calls};
 use crate::clock::Clock;
 use crate::config::{AgentConfig, AgentError, Machines};
@@ -65,6 +65,10 @@ struct Host {
     /// Registrations not yet answered: the log is followed once there are none.
     registering: usize,
     follower: Option<Follower>,
+    /// Whether a question of the lease is unanswered.
+    leasing: bool,
+    /// When the next one is due.
+    lease_at: tokio::time::Instant,
     /// The number of the last stream.
     streams: u64,
     reader: Reader,
@@ -94,6 +98,8 @@ impl Host {
             overcommit: Overcommit::default(),
             registering: 0,
             follower: None,
+            leasing: false,
+            lease_at: tokio::time::Instant::now(),
             streams: 0,
             reader: Reader::default(),
             news,
@@ -135,6 +141,7 @@ impl Host {
                         self.on_answer(next)?;
                     }
                 }
+                () = tokio::time::sleep_until(self.lease_at), if self.needs_lease() => self.renew_lease(),
                 happened = self.driver.happened() => {
                     self.on_happened(happened)?;
                     // What has happened meanwhile goes into the same group of records and reports.
@@ -146,6 +153,18 @@ impl Host {
                 () = sleep_until(self.sampling.as_ref().map(|sampling| sampling.next)) => self.sample(),
             }
         }
+    }
+
+    /// Whether the server must be asked now and then, because a task is to stop when it doesn't answer.
+    fn needs_lease(&self) -> bool {
+        let real = matches!(self.driver, Driver::Exec { .. });
+        real && !self.leasing && self.fleet.agents().iter().any(Agent::needs_lease)
+    }
+
+    fn renew_lease(&mut self) {
+        self.lease_at = tokio::time::Instant::now() + LEASE_EVERY;
+        self.leasing = self.calls.client().is_some();
+        self.calls.make(Call::Lease { sent: self.clock.now() }, Request::Status);
     }
 
     fn next_timeout(&self) -> Option<tokio::time::Instant> {
@@ -201,6 +220,7 @@ impl Host {
                 self.specs.clear();
                 self.follower = None;
                 self.registering = 0;
+                self.leasing = false;
                 self.tell_all(Input::Disconnected);
             }
             News::Impossible(error) => return Err(error.into()),

@@ -31,7 +31,7 @@ use serde::{Deserialize, Serialize};
 
 pub use ability::Settings;
 use cgroup::Cgroup;
-pub(crate) use namespaces::{enter, give_up_rights, split_processes};
+pub(crate) use namespaces::{enter, give_up_rights, may_split, split_processes};
 
 /// Where a task with a view of its own finds its working directory.
 pub(crate) const WORK: &str = "/task";

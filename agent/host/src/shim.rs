@@ -23,10 +23,14 @@
 mod context;
 mod control;
 mod enter;
+mod first;
+mod health;
 mod launch;
+mod life;
 mod nursery;
 mod output;
 mod signals;
+mod streams;
 mod supervise;
 mod word;
 

@@ -23,6 +23,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use agent::{Intent, PlacementId};
+use cell_state::job::care::Care;
 use cell_state::task::Exit;
 use cell_state::{JobId, TaskId};
 use serde::de::DeserializeOwned;
@@ -56,6 +57,11 @@ pub(crate) struct Launch {
     pub(crate) log_age_us: Option<u64>,
     #[serde(default)]
     pub(crate) confine: Confine,
+    /// Its ports, by label.
+    #[serde(default)]
+    pub(crate) ports: BTreeMap<String, u16>,
+    #[serde(default)]
+    pub(crate) care: Care,
 }
 
 /// Who has this start: `live.json`.

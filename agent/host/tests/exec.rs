@@ -1,5 +1,6 @@
 //! The exec driver with real shims and real processes.
 
+mod care;
 mod isolation;
 mod site;
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::care::Care;
 use super::isolation::Isolation;
 use super::{GroupSpec, Run};
 use crate::constraint::Constraint;
@@ -27,6 +28,8 @@ pub struct Exec {
     pub log_age_us: Option<u64>,
     /// How it is kept apart from others, and within which bounds.
     pub isolation: Box<Isolation>,
+    /// How it is looked after while it runs.
+    pub care: Box<Care>,
 }
 
 impl Exec {
@@ -41,6 +44,7 @@ impl Exec {
             log_files_max: 5,
             log_age_us: None,
             isolation: Box::default(),
+            care: Box::default(),
         }
     }
 }

@@ -69,6 +69,7 @@ fn spec() -> JobSpec {
             limits: BTreeMap::from([("open_files".to_owned(), 64)]),
             ..Isolation::default()
         }),
+        care: Box::default(),
     });
     spec.groups.push(words::group("sim"));
     spec.groups[1].run = Run::Simulated { run_for_us: Some(5_000_000), exit_code: -1 };

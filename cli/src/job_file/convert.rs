@@ -9,7 +9,7 @@ use cell_state::resources::{Dimension, Resources as Vector, Schema};
 use super::document::{Node, Value};
 use super::section::{Given, Section};
 use super::units::{self, Amount};
-use super::{JobFileError, Resources, constraint, fields, isolation};
+use super::{JobFileError, Resources, care, constraint, fields, isolation};
 
 /// The bytes of a log file's rotation limit: at least what validation asks for.
 const LOG_BYTES_MIN: u64 = 1_024;
@@ -119,7 +119,7 @@ pub(super) fn written<'a>(given: &Given<'a>, expected: &str) -> Result<Amount<'a
     }
 }
 
-fn duration(given: Option<Given<'_>>) -> Result<Option<u64>, JobFileError> {
+pub(super) fn duration(given: Option<Given<'_>>) -> Result<Option<u64>, JobFileError> {
     let Some(given) = given else { return Ok(None) };
     let written = written(&given, "a duration such as \"10s\"")?;
     units::duration_us(written).map(Some).map_err(|problem| given.error(problem))
@@ -195,10 +195,12 @@ fn run(group: &Section<'_>) -> Result<Run, JobFileError> {
     match section.get("driver").map_or(Ok(Driver::Exec), |d| d.word(&drivers))? {
         Driver::Exec => {
             only(&section, "simulated", &["run_for", "exit_code"])?;
-            Ok(Run::Exec(Exec { isolation: Box::new(isolation::isolation(isolation)?), ..exec(&section)? }))
+            let isolation = Box::new(isolation::isolation(isolation)?);
+            Ok(Run::Exec(Exec { isolation, care: Box::new(care::care(group)?), ..exec(&section)? }))
         }
         Driver::Simulated => {
             only(&section, "exec", EXEC_FIELDS)?;
+            only(group, "exec", &care::FIELDS)?;
             if let Some(stray) = isolation {
                 return Err(stray.error("a simulated task has no process to isolate; remove the table"));
             }

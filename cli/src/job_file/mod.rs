@@ -8,6 +8,7 @@
 //! An own walk over the nodes, with one table of all fields ([`fields`]), gives errors that name the line, the
 //! field, the value and the way out. Only the first error is told: the others often follow from it.
 
+mod care;
 mod constraint;
 mod convert;
 mod document;

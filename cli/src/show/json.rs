@@ -145,6 +145,7 @@ fn group(group: &cell_state::job::GroupSpec, schema: &Schema) -> Value {
             "log_size": exec.log_bytes_max,
             "log_files": exec.log_files_max,
             "log_age_us": exec.log_age_us,
+            "care": exec.care,
         }),
         Run::Simulated { run_for_us, exit_code } => {
             json!({"driver": "simulated", "run_for_us": run_for_us, "exit_code": exit_code})

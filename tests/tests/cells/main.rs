@@ -11,7 +11,11 @@ mod bad_frames;
 #[cfg(test)]
 mod chaos;
 #[cfg(test)]
+mod cut_off;
+#[cfg(test)]
 mod documents;
+#[cfg(test)]
+mod drain;
 #[cfg(test)]
 mod everyday;
 #[cfg(test)]

@@ -70,6 +70,7 @@ pub(crate) fn job() -> JobSpec {
         log_files_max: 3,
         log_age_us: Some(3_600_000_000),
         isolation: Box::new(Isolation { pids_max: Some(64), ipc: Share::Host, ..Isolation::default() }),
+        care: Box::default(),
     };
     let web = GroupSpec {
         name: "web".into(),

@@ -22,13 +22,16 @@ pub(super) fn launch(
     data: &Path,
 ) -> Result<Launch, NotStarted> {
     let group = start.spec.job.groups.get(usize::from(start.intent.id.task.group));
-    let Some(Run::Exec(exec)) = group.map(|group| &group.run) else { return Err(NotStarted::NoDriver) };
+    let Some((group, Run::Exec(exec))) = group.map(|group| (group, &group.run)) else {
+        return Err(NotStarted::NoDriver);
+    };
     let confine = plan(ability, start, exec, machine, data)?;
     let mut env = own_env(start, machine, dir);
     if confine.view.is_some() {
         env.insert("OHM_TASK_DIR".to_owned(), isolation::WORK.to_owned());
     }
     env.extend(exec.env.iter().map(|(key, value)| (key.clone(), value.clone())));
+    let ports = group.ports.iter().map(|ask| ask.name.clone());
     Ok(Launch {
         incarnation: start.incarnation,
         intent: start.intent.clone(),
@@ -40,6 +43,8 @@ pub(super) fn launch(
         log_files_max: exec.log_files_max,
         log_age_us: exec.log_age_us,
         confine,
+        ports: ports.zip(start.intent.grant.ports.iter().copied()).collect(),
+        care: (*exec.care).clone(),
     })
 }
 

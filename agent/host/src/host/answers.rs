@@ -19,6 +19,12 @@ impl Host {
     pub(super) fn on_answer(&mut self, (call, answer): calls::Answer) -> Result<(), AgentError> {
         match call {
             Call::Status => self.on_status(answer),
+            Call::Lease { sent } => {
+                self.leasing = false;
+                if answer.is_ok() {
+                    self.tell_all(Input::Heard { sent });
+                }
+            }
             Call::Register { slot } => return self.on_registered(slot, answer),
             Call::Spec { job, version } => match answer {
                 Ok(Reply::Spec(spec)) => self.spec_here((job, version), *spec),

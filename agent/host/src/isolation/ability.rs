@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use agent::{Intent, PlacementId};
+use cell_state::job::care::Care;
 use cell_state::job::isolation::{LIMITS, attribute};
 use cell_state::machine::Grant;
 use cell_state::task::Exit;
@@ -234,6 +235,7 @@ impl Ability {
                 resources: Resources::ZERO,
                 grant: Grant::default(),
                 stop_grace_us: 0,
+                stop_after_us: None,
             },
             // The shim's own program, which is there whatever the view of files.
             command: "/proc/self/exe".to_owned(),
@@ -244,6 +246,8 @@ impl Ability {
             log_files_max: 1,
             log_age_us: None,
             confine,
+            ports: BTreeMap::new(),
+            care: Care::default(),
         }
     }
 }

@@ -11,11 +11,13 @@ use rustix::thread::{
 
 use super::{Confine, filter, mounts, privileges};
 
-/// Makes the next child of this process the first of process numbers of its own.
+/// Gives this process the right to make namespaces, where it hasn't got it: it is passed on to its children.
+pub(crate) fn may_split(confine: &Confine) -> io::Result<()> {
+    if confine.user_namespace && is_split(confine) { own_users() } else { Ok(()) }
+}
+
+/// Makes the next child of this process the first of process numbers of its own. The kernel grants that once.
 pub(crate) fn split_processes(confine: &Confine) -> io::Result<()> {
-    if confine.user_namespace && is_split(confine) {
-        own_users()?;
-    }
     if confine.processes { split(UnshareFlags::NEWPID) } else { Ok(()) }
 }
 

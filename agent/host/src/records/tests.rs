@@ -26,6 +26,7 @@ fn write(kept: &Kept, (what, n): (u8, u8)) -> Write {
             resources: Resources::cpu_memory(u64::from(n), 1),
             grant: Grant { ports: vec![u16::from(n)], devices: Vec::new() },
             stop_grace_us: 5,
+            stop_after_us: None,
         })),
         1 => report(Seen::Started),
         2 => report(Seen::Ended(Exit::Code(i32::from(n)))),

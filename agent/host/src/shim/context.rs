@@ -73,6 +73,13 @@ impl Context {
 
     /// Goes there with this process, and gives the command the process's environment.
     pub(super) fn join(self, command: &mut Command) -> io::Result<()> {
+        self.go()?;
+        command.envs(&self.environment);
+        Ok(())
+    }
+
+    /// Goes there with this process, which keeps its rights.
+    pub(super) fn go(&self) -> io::Result<()> {
         let pid = std::process::id().to_string();
         for cgroup in &self.cgroups {
             OpenOptions::new().write(true).open(cgroup)?.write_all(pid.as_bytes())?;
@@ -85,9 +92,7 @@ impl Context {
             chroot(".")?;
             chdir("/")?;
         }
-        fchdir(&self.directory)?;
-        command.envs(&self.environment);
-        Ok(())
+        Ok(fchdir(&self.directory)?)
     }
 }
 

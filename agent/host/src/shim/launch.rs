@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use cell_state::task::{Exit, NotStarted};
@@ -59,11 +59,9 @@ fn prepare(dir: &TaskDir, launch: &Launch, told: &File) -> Result<bool, Why> {
         return Ok(false);
     }
     let confine = &launch.confine;
-    let own = if confine.view.is_some() { Path::new(isolation::WORK).into() } else { dir.work() };
-    let directory = launch.directory.as_ref().map_or(own, Into::into);
     isolation::enter(confine, dir.path()).map_err(not_isolated)?;
     // Before the rights go: without a view of its own the way there may be closed to the task's user.
-    if let Err(error) = std::env::set_current_dir(directory) {
+    if let Err(error) = std::env::set_current_dir(directory(dir, launch)) {
         let why = match error.kind() {
             io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => NotStarted::DirectoryNotFound,
             _ => os(&error),
@@ -73,6 +71,12 @@ fn prepare(dir: &TaskDir, launch: &Launch, told: &File) -> Result<bool, Why> {
     isolation::give_up_rights(confine).map_err(not_isolated)?;
     // Another user has forgotten to die with the shim.
     dies_with_shim(told).map_err(failed)
+}
+
+/// Where the task works, as it sees it.
+pub(super) fn directory(dir: &TaskDir, launch: &Launch) -> PathBuf {
+    let own = if launch.confine.view.is_some() { Path::new(isolation::WORK).into() } else { dir.work() };
+    launch.directory.as_ref().map_or(own, Into::into)
 }
 
 /// Sees to it that this process dies with the shim; false when the shim, the only reader of the pipe, is gone already.

@@ -1,38 +1,37 @@
 //! Supervising one task: one thread, one loop over its output, its signals and its end.
 
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use agent::PlacementId;
-use cell_state::task::{Exit, NotStarted};
-use fork::Fork;
+use cell_state::task::Exit;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::io::{Errno, ioctl_fionbio};
-use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::io::Errno;
 use rustix::process::{
     Pid, Signal, WaitId, WaitIdOptions, WaitOptions, getpid, kill_process, kill_process_group,
     set_child_subreaper, setsid, wait, waitid, waitpid,
 };
 
 use super::control::{Control, Told};
-use super::launch::{Ends, become_task, os};
-use super::output::{Output, Rotation};
+use super::first::{self, First};
+use super::health::{Act, Watch};
+use super::launch::os;
+use super::life::Life;
 use super::signals::{Signals, came};
+use super::streams::Streams;
 use super::word::{What, Word, Words};
-use crate::bounds::{EXIT_WRITES_MAX, OUTPUT_READ_BYTES};
-use crate::isolation;
+use crate::bounds::EXIT_WRITES_MAX;
 use crate::isolation::cgroup::Cgroup;
 use crate::process::{self, Identity};
 use crate::task_dir::{Launch, Live, TaskDir};
 
 /// Between two looks for what is left of a task while it dies.
-const REAP_EVERY: Timespec = Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
+const REAP_EVERY: Duration = Duration::from_millis(20);
 
 /// Between two attempts to tell an agent that has too much to hear.
-const TELL_EVERY: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
+const TELL_EVERY: Duration = Duration::from_millis(50);
 
 /// Whom a shim tells what happens.
 #[derive(Clone)]
@@ -64,14 +63,9 @@ fn begin(dir: &TaskDir, reporting: Option<Reporting>) -> io::Result<()> {
     if !dir.claim(&Live { boot, shim: Some(own) })? {
         return Err(io::Error::other("this start is taken, or ruled out"));
     }
-    let exit = match Task::start(dir, reporting.as_ref(), own) {
-        Ok(task) => {
-            let cgroup = task.cgroup.clone();
-            let exit = task.follow(&signals);
-            clear_away(cgroup.as_ref());
-            exit
-        }
-        Err(exit) => exit,
+    let exit = match dir.launch() {
+        Ok(launch) => Life::new(dir, &launch, own, reporting.as_ref()).live(&signals),
+        Err(error) => Exit::NotStarted(os(&error)),
     };
     write_exit(dir, exit)?;
     let told = reporting.map(|Reporting { id, words, .. }| words.say(Word { id, what: What::Ended(exit) }));
@@ -95,154 +89,131 @@ fn write_exit(dir: &TaskDir, exit: Exit) -> io::Result<()> {
     }
 }
 
-/// Removes control groups that nothing is in any more.
-fn clear_away(cgroup: Option<&Cgroup>) {
-    if let Some(Err(error)) = cgroup.map(Cgroup::remove) {
-        eprintln!("can't remove the control groups: {error}");
-    }
+/// One process of a task with all that comes of it: a hook, or the command, once.
+pub(super) struct Process<'a> {
+    pub(super) dir: &'a TaskDir,
+    pub(super) launch: &'a Launch,
+    pub(super) own: Identity,
+    /// Whether this shim starts others as well.
+    pub(super) several: bool,
+    pub(super) streams: &'a mut Streams,
+    /// Whom to tell once it has taken over.
+    pub(super) reporting: Option<&'a Reporting>,
+    pub(super) watch: Watch,
 }
 
-/// One stream of the task's output, until its last writer is gone.
-struct Stream {
-    pipe: Option<File>,
-    output: Output,
+/// How a process ended.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Over {
+    pub(super) exit: Exit,
+    /// Whether the agent asked for it.
+    pub(super) asked: bool,
 }
 
-impl Stream {
-    fn new(pipe: OwnedFd, output: Output) -> io::Result<Stream> {
-        ioctl_fionbio(&pipe, true)?;
-        Ok(Stream { pipe: Some(File::from(pipe)), output })
-    }
-
-    /// Takes what is there; with `all`, until nothing more is.
-    fn take(&mut self, buffer: &mut [u8], all: bool) {
-        while let Some(pipe) = &mut self.pipe {
-            match pipe.read(buffer) {
-                Ok(0) => self.pipe = None,
-                Ok(n) => self.output.write(&buffer[..n]),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                Err(_) => self.pipe = None,
-            }
-            if !all {
-                return;
-            }
-        }
-    }
-}
-
-struct Task {
+struct Task<'a> {
     /// The first process, not yet reaped: until then its pid, and so its group, can't be anybody else's.
     child: Pid,
-    cgroup: Option<Cgroup>,
+    cgroup: Option<&'a Cgroup>,
     /// Becomes readable when memory has run out.
     memory: Option<OwnedFd>,
     memory_ran_out: bool,
+    /// Kills for want of memory before this process.
+    memory_kills: u64,
     /// From the child, until it has become the command; from the command's parent, until the end.
     control: Control,
-    /// Whether the first process stays the parent of the command.
-    is_parent: bool,
     outcome: Option<Told>,
-    /// Whether the command is to be asked to stop as soon as it is there to hear it.
-    asked_to_stop: bool,
-    /// The word that it has, until the agent has heard it.
+    /// Whether the agent asked for its end.
+    asked: bool,
+    /// The word that it has started, until the agent has heard it.
     started: Option<Word>,
-    words: Option<Words>,
-    own: Identity,
-    id: Option<PlacementId>,
-    stdout: Stream,
-    stderr: Stream,
-    buffer: Vec<u8>,
+    process: Process<'a>,
 }
 
-impl Task {
-    fn start(dir: &TaskDir, reporting: Option<&Reporting>, own: Identity) -> Result<Task, Exit> {
-        let of_os = |error: io::Error| Exit::NotStarted(os(&error));
-        let launch = dir.launch().map_err(of_os)?;
-        let cgroup = launch.confine.cgroup.as_ref();
-        let isolated = cgroup.map_or(Ok(()), Cgroup::create);
-        if let Err(error) = isolated.and_then(|()| isolation::split_processes(&launch.confine)) {
-            eprintln!("shim of {}: can't isolate the task: {error}", dir.path().display());
-            clear_away(cgroup);
-            return Err(Exit::NotStarted(NotStarted::NotIsolated));
+impl<'a> Process<'a> {
+    /// Runs it until nothing of it is left.
+    pub(super) fn run(self, signals: &Signals) -> Over {
+        let never = |why| Over { exit: Exit::NotStarted(why), asked: false };
+        let cgroup = self.launch.confine.cgroup.as_ref();
+        let (memory, memory_kills) =
+            (cgroup.and_then(Cgroup::watch_memory), cgroup.map_or(0, Cgroup::memory_kills));
+        let First { pid, control, stdout, stderr } =
+            match first::start(self.dir, self.launch, signals, self.several) {
+                Ok(first) => first,
+                Err(why) => return never(why),
+            };
+        if let Err(error) = self.streams.open(stdout, stderr) {
+            // Of an open pipe that is not to be expected; without its output the process isn't followed.
+            let _ = kill_process(pid, Signal::KILL);
+            let _ = waitpid(Some(pid), WaitOptions::empty());
+            return never(os(&error));
         }
-        Task::fork(dir, &launch, reporting, own).map_err(|error| {
-            clear_away(cgroup);
-            of_os(error)
-        })
-    }
-
-    fn fork(
-        dir: &TaskDir,
-        launch: &Launch,
-        reporting: Option<&Reporting>,
-        own: Identity,
-    ) -> io::Result<Task> {
-        let pipe = || pipe_with(PipeFlags::CLOEXEC);
-        let ((control, told), (out, stdout), (err, stderr)) = (pipe()?, pipe()?, pipe()?);
-        let child = match fork::fork()? {
-            Fork::Parent(pid) => {
-                Pid::from_raw(pid).ok_or_else(|| io::Error::other("a child without a pid"))?
-            }
-            Fork::Child => {
-                drop((control, out, err));
-                become_task(dir, launch, Ends { stdout, stderr, told });
-                std::process::exit(127)
-            }
-        };
-        drop((told, stdout, stderr));
-        let output = |stream| Output::new(dir.path(), stream, Rotation::of(launch));
-        let cgroup = launch.confine.cgroup.clone();
-        Ok(Task {
-            child,
-            memory: cgroup.as_ref().and_then(Cgroup::watch_memory),
-            memory_ran_out: false,
+        let task = Task {
+            child: pid,
             cgroup,
-            control: Control::new(control)?,
-            is_parent: launch.confine.processes,
+            memory,
+            memory_ran_out: false,
+            memory_kills,
+            control,
             outcome: None,
-            asked_to_stop: false,
+            asked: false,
             started: None,
-            words: reporting.map(|reporting| reporting.words.clone()),
-            own,
-            id: reporting.map(|reporting| reporting.id),
-            stdout: Stream::new(out, output("stdout"))?,
-            stderr: Stream::new(err, output("stderr"))?,
-            buffer: vec![0; OUTPUT_READ_BYTES],
-        })
+            process: self,
+        };
+        task.follow(signals)
     }
+}
 
-    /// Follows the task until nothing of it is left, and returns how its command ended.
-    fn follow(mut self, signals: &Signals) -> Exit {
+impl Task<'_> {
+    /// Follows the process until nothing of it is left, and returns how its command ended.
+    fn follow(mut self, signals: &Signals) -> Over {
         loop {
-            // While memory is short the kernel kills somebody soon, of which nothing else tells.
-            let memory = self.memory_ran_out.then_some(&REAP_EVERY);
-            self.wait(signals, memory.or(self.started.map(|_| &TELL_EVERY)));
+            self.wait(signals, self.patience());
             self.tell_started();
             if came(&signals.term) {
-                self.asked_to_stop = true;
-                self.signal_group(Signal::TERM);
+                self.asked = true;
+                self.signal_group(self.process.watch.stop_signal());
             }
             if came(&signals.kill) {
+                self.asked = true;
                 self.kill();
             }
-            self.take_output(false);
+            self.process.streams.take(false);
             self.listen();
             self.mind_memory();
+            self.look_after();
             if came(&signals.child) {
                 if let Some(exit) = self.peek() {
                     self.clear_up(signals);
                     self.listen();
-                    return self.exit(exit);
+                    return Over { exit: self.process.watch.verdict(self.exit(exit)), asked: self.asked };
                 }
                 self.reap_adopted();
             }
         }
     }
 
+    /// How long nothing is to be done unless something happens.
+    fn patience(&self) -> Option<Duration> {
+        // While memory is short the kernel kills somebody soon, of which nothing else tells.
+        let memory = self.memory_ran_out.then_some(REAP_EVERY);
+        let tell = self.started.map(|_| TELL_EVERY);
+        let timer = self.process.watch.next().map(|at| at.saturating_duration_since(Instant::now()));
+        timer.into_iter().chain(tell).chain(memory).min()
+    }
+
+    /// Does what health and time ask for.
+    fn look_after(&mut self) {
+        let Process { dir, launch, watch, .. } = &mut self.process;
+        match watch.due(Instant::now(), dir, launch, self.child) {
+            None => {}
+            Some(Act::Stop) => self.signal_group(self.process.watch.stop_signal()),
+            Some(Act::Kill) => self.kill(),
+        }
+    }
+
     /// How the command ended, whose first process ended so.
     fn exit(&self, exit: Exit) -> Exit {
-        if let Some(cgroup) = self.cgroup.as_ref().filter(|cgroup| cgroup.memory_kills() > 0) {
+        if let Some(cgroup) = self.cgroup.filter(|_| self.was_killed_for_memory()) {
             return Exit::OutOfMemory(cgroup.memory_kill((exit == Exit::Signal(9)).then_some(self.child)));
         }
         match self.outcome {
@@ -252,31 +223,28 @@ impl Task {
         }
     }
 
+    fn was_killed_for_memory(&self) -> bool {
+        self.cgroup.is_some_and(|cgroup| cgroup.memory_kills() > self.memory_kills)
+    }
+
     /// A task of which the kernel has killed a process for want of memory ends with it.
     fn mind_memory(&mut self) {
         let told = self.memory.as_ref().is_some_and(|told| rustix::io::read(told, &mut [0; 8]).is_ok());
         self.memory_ran_out |= told;
-        if self.memory_ran_out && self.cgroup.as_ref().is_some_and(|cgroup| cgroup.memory_kills() > 0) {
+        if self.memory_ran_out && self.was_killed_for_memory() {
             self.memory_ran_out = false;
             self.kill();
         }
     }
 
     /// Waits for output, a signal, or word from the child.
-    fn wait(&self, signals: &Signals, timeout: Option<&Timespec>) {
-        let streams = [&self.stdout, &self.stderr].into_iter().filter_map(|s| s.pipe.as_ref());
+    fn wait(&self, signals: &Signals, timeout: Option<Duration>) {
         let memory = self.memory.as_ref().map(AsFd::as_fd);
-        let all = streams.map(AsFd::as_fd).chain(self.control.fd()).chain(memory).chain(signals.fds());
+        let all = self.process.streams.fds().chain(self.control.fd()).chain(memory).chain(signals.fds());
         let mut fds: Vec<PollFd<'_>> =
             all.map(|fd: BorrowedFd<'_>| PollFd::from_borrowed_fd(fd, PollFlags::IN)).collect();
         // Interrupted by a signal is as good as woken by its pipe.
-        let _ = poll(&mut fds, timeout);
-    }
-
-    fn take_output(&mut self, all: bool) {
-        let Task { stdout, stderr, buffer, .. } = self;
-        stdout.take(buffer, all);
-        stderr.take(buffer, all);
+        let _ = poll(&mut fds, timeout.map(timespec).as_ref());
     }
 
     /// Hears what has become of the command.
@@ -291,18 +259,20 @@ impl Task {
             self.outcome = Some(told);
         }
         // One that closes it without a word has become the command.
-        if closed && !self.is_parent && self.outcome.is_none() {
+        if closed && !self.process.launch.confine.processes && self.outcome.is_none() {
             self.outcome = Some(Told::Started);
             self.has_started();
         }
     }
 
     fn has_started(&mut self) {
-        self.started = self.id.map(|id| Word { id, what: What::Started(self.own) });
+        self.process.watch.started(Instant::now());
+        let own = self.process.own;
+        self.started = self.process.reporting.map(|to| Word { id: to.id, what: What::Started(own) });
         self.tell_started();
-        if self.asked_to_stop && self.is_parent {
-            // Its parent was deaf to what it was asked before.
-            self.signal_group(Signal::TERM);
+        if self.asked {
+            // What became the command, or its parent, was deaf to what it was asked before.
+            self.signal_group(self.process.watch.stop_signal());
         }
     }
 
@@ -313,15 +283,15 @@ impl Task {
     }
 
     fn kill_group(&self) {
-        if let Some(cgroup) = &self.cgroup {
+        if let Some(cgroup) = self.cgroup {
             cgroup.kill();
         }
     }
 
     /// Tells the agent without waiting for it: the task's output must not wait either.
     fn tell_started(&mut self) {
-        let Some((word, words)) = self.started.zip(self.words.as_ref()) else { return };
-        match words.try_say(word) {
+        let Some((word, to)) = self.started.zip(self.process.reporting) else { return };
+        match to.words.try_say(word) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             // An agent that has gone meanwhile needn't be told.
             Ok(()) | Err(_) => self.started = None,
@@ -341,10 +311,12 @@ impl Task {
         code.or_else(|| status.terminating_signal().map(Exit::Signal))
     }
 
-    /// Reaps orphans of the task that ended before it.
-    fn reap_adopted(&self) {
+    /// Reaps orphans of the task that ended before it, and checks of its health.
+    fn reap_adopted(&mut self) {
         for pid in children().filter(|pid| *pid != self.child) {
-            let _ = waitpid(Some(pid), WaitOptions::NOHANG);
+            if let Ok(Some((pid, status))) = waitpid(Some(pid), WaitOptions::NOHANG) {
+                self.process.watch.ended(Instant::now(), pid, status.exit_status() == Some(0));
+            }
         }
     }
 
@@ -359,7 +331,7 @@ impl Task {
                     Ok(Some(_)) | Err(Errno::INTR) => {}
                     Ok(None) => break,
                     Err(_) => {
-                        self.take_output(true);
+                        self.process.streams.take(true);
                         return;
                     }
                 }
@@ -368,9 +340,9 @@ impl Task {
                 let _ = kill_process(pid, Signal::KILL);
             }
             self.kill_group();
-            self.wait(signals, Some(&REAP_EVERY));
+            self.wait(signals, Some(REAP_EVERY));
             came(&signals.child);
-            self.take_output(true);
+            self.process.streams.take(true);
         }
     }
 }
@@ -378,4 +350,10 @@ impl Task {
 /// Children of this process: the main one, and orphans of the task, wherever they moved themselves.
 fn children() -> impl Iterator<Item = Pid> {
     process::children(getpid().as_raw_nonzero().get()).into_iter().filter_map(Pid::from_raw)
+}
+
+/// For the kernel.
+pub(super) fn timespec(wait: Duration) -> Timespec {
+    let seconds = i64::try_from(wait.as_secs()).unwrap_or(i64::MAX);
+    Timespec { tv_sec: seconds, tv_nsec: i64::from(wait.subsec_nanos()) }
 }

@@ -16,7 +16,7 @@ use crate::site::{self, Site, confined, exec, script};
 const MIB: u64 = 1 << 20;
 
 /// Whether the machine has all of these, or a word on which it lacks.
-fn able(site: &Site, attributes: &[&str]) -> bool {
+pub(crate) fn able(site: &Site, attributes: &[&str]) -> bool {
     let here = site.driver.attributes();
     let missing = attributes.iter().find(|key| here.get(**key).is_none_or(|value| value != "yes"));
     if let Some(missing) = missing {

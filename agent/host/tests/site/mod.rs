@@ -12,6 +12,7 @@ use std::time::Duration;
 use agent::{Intent, PlacementId, Spec, Start};
 use agent_host::exec::{Exec, Happened, ShimProgram};
 use agent_host::{IsolationSettings, log_read};
+use cell_state::job::care::Care;
 use cell_state::job::isolation::Isolation;
 use cell_state::job::{Exec as Run, GroupSpec, JobKind, JobSpec, PortAsk, Restart, RestartOn};
 use cell_state::machine::{Grant, MachineSpec};
@@ -70,11 +71,15 @@ pub(crate) fn script(text: &str) -> Run {
     exec("sh", &["-c", text])
 }
 
+pub(crate) fn with_care(care: Care, run: Run) -> Run {
+    Run { care: Box::new(care), ..run }
+}
+
 pub(crate) fn in_directory(directory: &str, run: Run) -> Run {
     Run { directory: Some(directory.into()), ..run }
 }
 
-fn start(incarnation: u64, n: u32, resources: Resources, run: Run) -> Start {
+fn start(incarnation: u64, n: u32, resources: Resources, port: u16, run: Run) -> Start {
     let group = GroupSpec {
         name: "all".into(),
         count: 1,
@@ -99,8 +104,9 @@ fn start(incarnation: u64, n: u32, resources: Resources, run: Run) -> Start {
         id: id(n),
         version: 1,
         resources,
-        grant: Grant { ports: vec![20_007], devices: vec![(1, 1_000)] },
-        stop_grace_us: 0,
+        grant: Grant { ports: vec![port], devices: vec![(1, 1_000)] },
+        stop_grace_us: 5_000_000,
+        stop_after_us: None,
     };
     Start { incarnation, intent, spec: Arc::new(Spec::compile(job)) }
 }
@@ -142,12 +148,22 @@ impl Site {
 
     /// Starts a task in some life of the records.
     pub(crate) fn start_in(&self, incarnation: u64, n: u32, run: Run) {
-        self.driver.start(start(incarnation, n, Resources::ZERO, run));
+        self.driver.start(start(incarnation, n, Resources::ZERO, 20_007, run));
     }
 
     /// Starts a task that is promised something.
     pub(crate) fn start_with(&self, n: u32, resources: Resources, run: Run) {
-        self.driver.start(start(1, n, resources, run));
+        self.driver.start(start(1, n, resources, 20_007, run));
+    }
+
+    /// Starts a task with this port.
+    pub(crate) fn start_on(&self, port: u16, n: u32, run: Run) {
+        self.driver.start(start(1, n, Resources::ZERO, port, run));
+    }
+
+    /// Makes a file in the task's directory.
+    pub(crate) fn touch(&self, n: u32, name: &str) {
+        std::fs::write(self.task(n).join(name), "").expect("the directory is there");
     }
 
     pub(crate) async fn next(&mut self) -> Happened {
@@ -265,7 +281,7 @@ impl Site {
 
     /// Lets a task go on that waits for this.
     pub(crate) fn go(&self, n: u32) {
-        std::fs::write(self.task(n).join("go"), "").expect("the directory is there");
+        self.touch(n, "go");
     }
 }
 
