@@ -46,6 +46,17 @@ fn a_study_leaves_tables_plots_and_a_page() {
 }
 
 #[test]
+fn studies_are_listed_with_the_runs_they_take() {
+    let found = json(&ohm(Path::new("."), &["study", "list", "-o", "json"]));
+    let runs = |name: &str| {
+        let study = found.as_array().unwrap().iter().find(|row| row["study"] == name);
+        study.and_then(|row| row["runs"].as_u64())
+    };
+    assert_eq!(runs("figure-12-14"), Some(20));
+    assert!(runs("beyond-scale").is_some());
+}
+
+#[test]
 fn two_settings_are_compared_on_the_same_seeds() {
     let dir = dir();
     let args = ["study", "compare", "small.toml", "--seeds", "8", "-o", "json"];

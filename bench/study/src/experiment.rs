@@ -35,7 +35,7 @@ pub use shape::{ShapeSettings, trace_path};
 pub use sweep::{Doing, median, run, spread};
 
 /// The studies that come with the program: the Omega paper's figures, then those beyond them.
-pub const BUILT_IN: [(&str, &str); 19] = [
+pub const BUILT_IN: [(&str, &str); 20] = [
     ("figure-2", include_str!("../studies/figure-2.toml")),
     ("figure-3", include_str!("../studies/figure-3.toml")),
     ("figure-4", include_str!("../studies/figure-4.toml")),
@@ -55,6 +55,7 @@ pub const BUILT_IN: [(&str, &str); 19] = [
     ("beyond-in-flight", include_str!("../studies/beyond-in-flight.toml")),
     ("beyond-mitigations", include_str!("../studies/beyond-mitigations.toml")),
     ("beyond-fairness", include_str!("../studies/beyond-fairness.toml")),
+    ("beyond-scale", include_str!("../studies/beyond-scale.toml")),
 ];
 
 /// The value that this part of a list is at most.

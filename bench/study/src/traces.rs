@@ -151,6 +151,14 @@ impl Format {
         Ok(traced)
     }
 
+    /// Draws a scenario from the text of a model.
+    ///
+    /// # Errors
+    /// What is wrong with it, and its line; `name` is what it is called then.
+    pub(crate) fn drawn(name: &str, text: &str, seed: u64) -> Result<Scenario, ReadError> {
+        Ok(model::drawn(name.to_owned(), text, seed)?.scenario)
+    }
+
     fn one(self, inputs: &[PathBuf]) -> Result<&Path, ReadError> {
         match inputs {
             [input] => Ok(input),

@@ -7,6 +7,7 @@ mod compare;
 mod convert;
 mod defects;
 mod golden;
+mod list;
 mod live;
 mod live_cell;
 mod progress;
@@ -22,6 +23,7 @@ use crate::typed::study::StudyCommand;
 /// What stood in the way.
 pub(super) fn run(command: StudyCommand) -> Result<Ended, Failure> {
     match command {
+        StudyCommand::List(args) => list::run(&args),
         StudyCommand::Run(args) => run::run(&args),
         StudyCommand::Compare(args) => compare::run(&args),
         StudyCommand::Live(args) => live::run(&args),

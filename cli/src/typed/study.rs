@@ -9,6 +9,8 @@ use super::workloads::{CheckArgs, ConvertArgs};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum StudyCommand {
+    /// List the studies that come with the program
+    List(ListArgs),
     /// Run studies: the paper's figures, or your own file
     Run(RunArgs),
     /// Compare two settings on the same seeds: which metric differs, and how sure that is
@@ -28,6 +30,26 @@ pub(crate) enum StudyCommand {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct ListArgs {
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+/// How a study is run, whatever becomes of its results.
+#[derive(Debug, Args)]
+pub(crate) struct HowArgs {
+    /// Where results are written, and runs are kept
+    #[arg(long, value_name = "DIR", default_value = "studies")]
+    pub(crate) out: PathBuf,
+    /// Runs in virtual time at once [default: one per core]
+    #[arg(long, value_name = "N")]
+    pub(crate) threads: Option<usize>,
+    /// A small size, to see whether it runs at all
+    #[arg(long)]
+    pub(crate) smoke: bool,
+}
+
+#[derive(Debug, Args)]
 #[command(after_help = "Examples:
   ohm study run figure-9
   ohm study run all --out ./figures
@@ -37,18 +59,11 @@ Writes NAME.csv and NAME.parquet, plots NAME-1.svg and NAME-1.png, …, and repo
 as it ends and is not run again, so a study that was stopped goes on where it was. The same file and seeds give the same
 bytes on any machine and any number of threads. docs/contention-study.md says what a study file holds.")]
 pub(crate) struct RunArgs {
-    /// A built-in study (figure-2 to figure-16, …: see docs/contention-study.md), all of them, or a file
+    /// A built-in study (see `ohm study list`), all of them, or a file
     #[arg(value_name = "FIGURE|FILE|all", required = true)]
     pub(crate) what: Vec<String>,
-    /// Where results are written
-    #[arg(long, value_name = "DIR", default_value = "studies")]
-    pub(crate) out: PathBuf,
-    /// Runs at a time [default: one per core]
-    #[arg(long, value_name = "N")]
-    pub(crate) threads: Option<usize>,
-    /// Run a small size, to see whether it runs at all
-    #[arg(long)]
-    pub(crate) smoke: bool,
+    #[command(flatten)]
+    pub(crate) how: HowArgs,
     /// Run everything again
     #[arg(long)]
     pub(crate) fresh: bool,
@@ -81,15 +96,8 @@ pub(crate) struct CompareArgs {
     /// Seeds, at least 2 [default: those of the study, at least 5]
     #[arg(long, value_name = "N")]
     pub(crate) seeds: Option<u64>,
-    /// Where runs are kept
-    #[arg(long, value_name = "DIR", default_value = "studies")]
-    pub(crate) out: PathBuf,
-    /// Runs at a time [default: one per core]
-    #[arg(long, value_name = "N")]
-    pub(crate) threads: Option<usize>,
-    /// Compare a small size
-    #[arg(long)]
-    pub(crate) smoke: bool,
+    #[command(flatten)]
+    pub(crate) how: HowArgs,
     #[command(flatten)]
     pub(crate) output: OutputArgs,
 }
@@ -112,12 +120,8 @@ pub(crate) struct LiveArgs {
     /// Percent of cell C, here and in virtual time [default: as the study says, at most 4]
     #[arg(long, value_name = "N")]
     pub(crate) percent: Option<u32>,
-    /// Where results are written
-    #[arg(long, value_name = "DIR", default_value = "studies")]
-    pub(crate) out: PathBuf,
-    /// Run a small size
-    #[arg(long)]
-    pub(crate) smoke: bool,
+    #[command(flatten)]
+    pub(crate) how: HowArgs,
     #[command(flatten)]
     pub(crate) output: OutputArgs,
 }

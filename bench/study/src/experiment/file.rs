@@ -190,7 +190,7 @@ impl Study {
             let problem = format!("seeds: {} is not between 1 and {STUDY_SEEDS_MAX}", self.seeds);
             return Err(Mistake::at([key("seeds")], problem));
         }
-        let points = self.axis.iter().map(|a| a.values.len()).product::<usize>() * self.series.len();
+        let points = self.points_max();
         let axes = self.axis.len();
         if axes > 2 || (axes == 0 && self.kind == Kind::Sweep) || points == 0 || points > STUDY_POINTS_MAX {
             let problem = format!(
@@ -208,6 +208,15 @@ impl Study {
             self.check_statement(check).map_err(|m| m.within([key("check"), Key::At(number)]))?;
         }
         Ok(())
+    }
+
+    fn points_max(&self) -> usize {
+        self.axis.iter().map(|a| a.values.len()).product::<usize>() * self.series.len()
+    }
+
+    /// How many runs it is, if nothing is left out.
+    pub fn runs(&self) -> u64 {
+        self.points_max() as u64 * self.seeds
     }
 
     fn check_statement(&self, check: &Check) -> Result<(), Mistake> {

@@ -23,6 +23,18 @@ pub(super) struct Found {
     scenario: Option<Arc<Scenario>>,
 }
 
+/// Models that come with the program, for its own studies.
+const MODELS: [(&str, &str); 2] = [
+    ("beyond-scale-model.toml", include_str!("../../studies/beyond-scale-model.toml")),
+    ("beyond-scale-small.toml", include_str!("../../studies/beyond-scale-small.toml")),
+];
+
+/// The text of the model that comes with the program under this name, unless there is a file of that name.
+fn built_in(path: &Path) -> Option<&'static str> {
+    let (_, text) = MODELS.iter().find(|(name, _)| path == Path::new(name))?;
+    (!path.exists()).then_some(*text)
+}
+
 /// Workloads that were read, by path and digest: the last few, for a study runs each of them many times.
 static READ: Mutex<BTreeMap<(PathBuf, String), Arc<Scenario>>> = Mutex::new(BTreeMap::new());
 
@@ -68,6 +80,10 @@ impl Found {
 }
 
 fn read(path: &Path, format: Format, seed: u64) -> Result<Scenario, String> {
+    if let Some(text) = built_in(path) {
+        let name = path.display().to_string();
+        return Format::drawn(&name, text, seed).map_err(|error| error.to_string());
+    }
     let given = Given { seed, ..Given::default() };
     format.read(&[path.to_owned()], &given).map(|traced| traced.scenario).map_err(|error| error.to_string())
 }
@@ -75,6 +91,9 @@ fn read(path: &Path, format: Format, seed: u64) -> Result<Scenario, String> {
 /// What a path holds: tables, Google's trace, a model, or a log of the Parallel Workloads Archive.
 fn format(path: &Path) -> Result<Format, String> {
     let shown = path.display();
+    if built_in(path).is_some() {
+        return Ok(Format::Model);
+    }
     if !path.exists() {
         return Err(format!("there is no {shown}; paths are relative to the study's file"));
     }
@@ -109,6 +128,11 @@ fn digest(path: &Path) -> Result<String, String> {
         files.sort();
     }
     let mut hash = Xxh3::new();
+    if let Some(text) = built_in(path) {
+        files.clear();
+        hash.update(path.as_os_str().as_encoded_bytes());
+        hash.update(text.as_bytes());
+    }
     for file in files {
         hash.update(file.file_name().unwrap_or_default().as_encoded_bytes());
         let mut open = std::fs::File::open(&file).map_err(told)?;

@@ -45,8 +45,12 @@ pub(super) fn read(path: &Path, seed: u64) -> Result<Traced, ModelFileError> {
     let name = path.display().to_string();
     let bytes = rows::bounded(path, MODEL_BYTES_MAX)
         .map_err(|source| ModelFileError::Read { path: name.clone(), source })?;
-    let text = String::from_utf8_lossy(&bytes);
-    let model: Model = toml::from_str(&text).map_err(|error| {
+    drawn(name, &String::from_utf8_lossy(&bytes), seed)
+}
+
+/// Draws a scenario from the text of a model; `name` is what its file is called where it is wrong.
+pub(super) fn drawn(name: String, text: &str, seed: u64) -> Result<Traced, ModelFileError> {
+    let model: Model = toml::from_str(text).map_err(|error| {
         let before = error.span().map_or(0, |span| span.start.min(text.len()));
         let line = text.as_bytes()[..before].iter().filter(|b| **b == b'\n').count() + 1;
         ModelFileError::Form { path: name.clone(), line, problem: error.message().to_owned() }

@@ -15,7 +15,7 @@ use crate::typed::study::CompareArgs;
 /// # Errors
 /// A study is wrong, the two don't go together, or results can't be written.
 pub(super) fn run(args: &CompareArgs) -> Result<Ended, Failure> {
-    let threads = threads(args.threads)?;
+    let threads = threads(args.how.threads)?;
     if args.seeds.is_some_and(|seeds| seeds < 2) {
         return Err(Failure::Input("--seeds: at least 2: one pair says nothing of chance".to_owned()));
     }
@@ -28,7 +28,7 @@ pub(super) fn run(args: &CompareArgs) -> Result<Ended, Failure> {
         label(&a, "--first", args.first.as_deref(), 0)?,
         label(&b, "--second", args.second.as_deref(), usize::from(args.b.is_none()))?,
     );
-    if args.smoke {
+    if args.how.smoke {
         (a, b) = (a.reduced(), b.reduced());
     }
     if a.axis != b.axis || a.kind != b.kind {
@@ -44,9 +44,9 @@ pub(super) fn run(args: &CompareArgs) -> Result<Ended, Failure> {
     // Each has runs of its own, even when both are of one file.
     a.name.push_str("-first");
     b.name.push_str("-second");
-    std::fs::create_dir_all(&args.out).map_err(|source| Failure::write(&args.out, source))?;
-    let first = measured(&a, &args.out, threads, false)?;
-    let second = measured(&b, &args.out, threads, false)?;
+    std::fs::create_dir_all(&args.how.out).map_err(|source| Failure::write(&args.how.out, source))?;
+    let first = measured(&a, &args.how.out, threads, false)?;
+    let second = measured(&b, &args.how.out, threads, false)?;
     let found = experiment::compare((&first, &labels.0), (&second, &labels.1));
     let different = found.iter().filter(|d| d.is_significant()).count();
     show::say(&format!(

@@ -8,6 +8,7 @@ use study::plot;
 
 use super::live_cell::{self, Lived};
 use super::run::{measured, named};
+use super::threads;
 use crate::bounds::{STUDY_LIVE_PERCENT, STUDY_LIVE_POINTS_MAX, STUDY_LIVE_SECONDS_MAX};
 use crate::failure::{Ended, Failure};
 use crate::show::{self, Column, Listing};
@@ -22,6 +23,7 @@ pub(super) fn run(args: &LiveArgs) -> Result<Ended, Failure> {
         let problem = format!("--seconds: {} is not between 1 and {STUDY_LIVE_SECONDS_MAX}", args.seconds);
         return Err(Failure::Input(problem));
     }
+    let threads = threads(args.how.threads)?;
     let study = prepared(args)?;
     let cases = study.points()?;
     if cases.len() > STUDY_LIVE_POINTS_MAX {
@@ -35,8 +37,8 @@ pub(super) fn run(args: &LiveArgs) -> Result<Ended, Failure> {
         .iter()
         .map(|case| Ok((case, live_point(&study, case)?)))
         .collect::<Result<Vec<_>, Failure>>()?;
-    std::fs::create_dir_all(&args.out).map_err(|source| Failure::write(&args.out, source))?;
-    let virtual_time = measured(&study, &args.out, 1, false)?;
+    std::fs::create_dir_all(&args.how.out).map_err(|source| Failure::write(&args.how.out, source))?;
+    let virtual_time = measured(&study, &args.how.out, threads, false)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let mut both = virtual_time.clone();
     let mut lived_all = Vec::new();
@@ -49,7 +51,7 @@ pub(super) fn run(args: &LiveArgs) -> Result<Ended, Failure> {
             case.series,
             case.at
         ));
-        let lived = runtime.block_on(live_cell::run(point, args.seconds, &args.out))?;
+        let lived = runtime.block_on(live_cell::run(point, args.seconds, &args.how.out))?;
         both.runs.push(Run {
             config: "live".to_owned(),
             series: live_label(&case.series),
@@ -60,7 +62,7 @@ pub(super) fn run(args: &LiveArgs) -> Result<Ended, Failure> {
         lived_all.push((*case, lived));
     }
     let overlaid = overlaid(&study);
-    write_all(&overlaid, &both, &args.out)?;
+    write_all(&overlaid, &both, &args.how.out)?;
     show::listing(&listing(&lived_all, &virtual_time), args.output.output)?;
     Ok(Ended::Well)
 }
@@ -71,7 +73,7 @@ fn prepared(args: &LiveArgs) -> Result<Study, Failure> {
     let (Some(study), true) = (studies.pop(), studies.is_empty()) else {
         return Err(Failure::Input(format!("{:?} is more than one study", args.what)));
     };
-    let mut study = if args.smoke { study.reduced() } else { study };
+    let mut study = if args.how.smoke { study.reduced() } else { study };
     let own = study.base.get("percent").and_then(toml::Value::as_integer);
     let most = i64::from(STUDY_LIVE_PERCENT);
     let percent = args.percent.map_or(own.unwrap_or(most).min(most), i64::from);

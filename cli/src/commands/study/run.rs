@@ -26,20 +26,20 @@ struct Done {
 /// # Errors
 /// A study is wrong, or results can't be written.
 pub(super) fn run(args: &RunArgs) -> Result<Ended, Failure> {
-    let threads = threads(args.threads)?;
+    let threads = threads(args.how.threads)?;
     let mut studies = Vec::new();
     for what in &args.what {
         studies.extend(named(what)?);
     }
-    std::fs::create_dir_all(&args.out).map_err(|source| Failure::write(&args.out, source))?;
+    std::fs::create_dir_all(&args.how.out).map_err(|source| Failure::write(&args.how.out, source))?;
     let mut done = Vec::new();
     for study in studies {
-        let study = if args.smoke { study.reduced() } else { study };
-        done.push(one(study, &args.out, threads, args.fresh)?);
+        let study = if args.how.smoke { study.reduced() } else { study };
+        done.push(one(study, &args.how.out, threads, args.fresh)?);
     }
     let reported: Vec<Reported<'_>> =
         done.iter().map(|d| Reported { study: &d.study, results: &d.results, plots: &d.plots }).collect();
-    let page = args.out.join("report.html");
+    let page = args.how.out.join("report.html");
     write(&page, report::html(&reported).as_bytes())?;
     show::say(&format!("wrote {}", page.display()));
     show::listing(&listing(&done), args.output.output)?;
