@@ -24,6 +24,10 @@ pub const SCENARIO_JOBS_MAX: usize = cell_state::bounds::JOBS_MAX;
 /// Entries of equal tasks of one scenario: 150 bytes each. Google's 29 days have 25 million tasks.
 pub const SCENARIO_TASKS_MAX: usize = 40_000_000;
 
+/// Waits of one class of jobs that are kept as they are, for exact percentiles: more than any golden result has, and
+/// 8 MiB.
+pub const WAITS_EXACT_MAX: usize = 1 << 20;
+
 /// Machines going and coming in one scenario: Google's 29 days have 25,000.
 pub const SCENARIO_CHANGES_MAX: usize = 5_000_000;
 

@@ -10,21 +10,24 @@
 mod agenda;
 mod amounts;
 mod cell;
+mod coming;
 mod defects;
 mod figures;
 mod first_fit;
 mod jobs;
+mod outcomes;
 mod random;
 mod run;
 mod sbs1;
 mod schedulers;
+mod settle;
 mod two_level;
 
 pub use defects::Defects;
 pub use figures::{CellFigures, Figures, SchedulerFigures, Value, WorkloadFigures};
 pub use random::JavaRandom;
-pub use run::{run, run_watched};
-pub use sbs1::{Averages, drawn, drawn_as, sbs1};
+pub use run::{run, run_drawn, run_watched};
+pub use sbs1::{Averages, Draws, drawn, sbs1};
 
 /// Who decides, and on what state.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -52,7 +52,7 @@ fn studies_are_listed_with_the_runs_they_take() {
         let study = found.as_array().unwrap().iter().find(|row| row["study"] == name);
         study.and_then(|row| row["runs"].as_u64())
     };
-    assert_eq!(runs("figure-12-14"), Some(20));
+    assert_eq!(runs("figure-10"), Some(20));
     assert!(runs("beyond-scale").is_some());
 }
 

@@ -1,6 +1,6 @@
 //! What is due when: the one queue of events of a run.
 //!
-//! Arrivals are sorted already and jobs queued again wait equally long, so only decisions and ends need a heap.
+//! Jobs come in order and those queued again wait equally long, so only decisions and ends need a heap.
 
 use std::cmp::Ordering;
 use std::collections::{BinaryHeap, VecDeque};
@@ -10,8 +10,8 @@ use std::collections::{BinaryHeap, VecDeque};
 pub(super) enum Due {
     /// Utilisation is sampled.
     Sample,
-    /// This job is submitted.
-    Arrival(u32),
+    /// The next job is submitted.
+    Arrival,
     /// This job is queued again.
     Again(u32),
     /// This scheduler has decided.
@@ -65,21 +65,20 @@ const AGAIN_S: f64 = 1.0;
 pub(super) struct Agenda {
     now: f64,
     sample_at: f64,
-    /// Times and jobs, the last first.
-    arrivals: Vec<(f64, u32)>,
+    /// When the next job comes; never, if there is none.
+    arrival_at: f64,
     again: VecDeque<(f64, u32)>,
     heap: BinaryHeap<Event>,
     number: u64,
 }
 
 impl Agenda {
-    /// With these jobs to come, at these times.
-    pub(super) fn new(mut arrivals: Vec<(f64, u32)>) -> Agenda {
-        arrivals.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| b.1.cmp(&a.1)));
+    /// With nothing but samples to come.
+    pub(super) fn new() -> Agenda {
         Agenda {
             now: 0.0,
             sample_at: 0.0,
-            arrivals,
+            arrival_at: f64::INFINITY,
             again: VecDeque::new(),
             heap: BinaryHeap::new(),
             number: 0,
@@ -89,6 +88,11 @@ impl Agenda {
     /// The time of the last event.
     pub(super) fn now(&self) -> f64 {
         self.now
+    }
+
+    /// The next job comes then.
+    pub(super) fn arrives_at(&mut self, time: f64) {
+        self.arrival_at = time;
     }
 
     /// Something is due so many seconds from now.
@@ -104,7 +108,7 @@ impl Agenda {
 
     /// The next event, if it is not past `end`; its time is then now.
     pub(super) fn next(&mut self, end: f64) -> Option<Due> {
-        let arrival = self.arrivals.last().map_or(f64::INFINITY, |(time, _)| *time);
+        let arrival = self.arrival_at;
         let again = self.again.front().map_or(f64::INFINITY, |(time, _)| *time);
         let other = self.heap.peek().map_or(f64::INFINITY, |event| event.time);
         let first = self.sample_at.min(arrival).min(again).min(other);
@@ -118,7 +122,8 @@ impl Agenda {
         } else if other <= first {
             self.heap.pop().map(|event| event.due)
         } else if arrival <= first {
-            self.arrivals.pop().map(|(_, job)| Due::Arrival(job))
+            self.arrival_at = f64::INFINITY;
+            Some(Due::Arrival)
         } else {
             self.again.pop_front().map(|(_, job)| Due::Again(job))
         }
@@ -131,11 +136,16 @@ mod tests {
 
     #[test]
     fn events_come_in_order_of_time() {
-        let mut agenda = Agenda::new(vec![(0.5, 0), (0.7, 1), (0.5, 2)]);
+        let mut agenda = Agenda::new();
+        let mut arrivals = [0.5, 0.7].into_iter();
+        agenda.arrives_at(0.5);
         agenda.after(0.6, Due::Decision(9));
         agenda.after(0.6, Due::Ends(1));
         let mut seen = Vec::new();
         while let Some(due) = agenda.next(1.6) {
+            if due == Due::Arrival {
+                agenda.arrives_at(arrivals.next().unwrap_or(f64::INFINITY));
+            }
             if due == Due::Decision(9) {
                 agenda.again(3);
             }
@@ -143,11 +153,11 @@ mod tests {
         }
         let expected = [
             (0.0, Due::Sample),
-            (0.5, Due::Arrival(0)),
-            (0.5, Due::Arrival(2)),
+            (0.5, Due::Arrival),
+            (0.5, Due::Arrival),
             (0.6, Due::Decision(9)),
             (0.6, Due::Ends(1)),
-            (0.7, Due::Arrival(1)),
+            (0.7, Due::Arrival),
             (1.0, Due::Sample),
             (1.6, Due::Again(3)),
         ];

@@ -1,7 +1,7 @@
 //! What a run is measured by, under the names the original's figures have.
 
 use super::amounts::Amounts;
-use super::jobs::Job;
+use super::outcomes::Outcomes;
 use super::run::Simulation;
 use super::schedulers::Scheduler;
 use super::{Architecture, Class};
@@ -28,6 +28,8 @@ pub struct Figures {
     pub schedulers: Vec<(&'static str, SchedulerFigures)>,
     /// Of the cell.
     pub cell: CellFigures,
+    /// The most jobs and commits that were kept at once: it doesn't grow with the time simulated.
+    pub objects_most: u64,
 }
 
 /// What became of the jobs of a class.
@@ -98,7 +100,11 @@ pub struct CellFigures {
 }
 
 impl Figures {
-    pub(super) fn of<A: Amounts>(run: &Simulation<'_, A>, end_s: f64) -> Figures {
+    pub(super) fn of<A: Amounts>(run: &mut Simulation<'_, A>, end_s: f64) -> Figures {
+        // Jobs that aren't over count as they are.
+        let mut outcomes = std::mem::take(&mut run.outcomes);
+        run.jobs.iter().filter(|job| !job.over).for_each(|job| outcomes[job.class as usize].add(job));
+        let workloads = Class::ALL.into_iter().zip(outcomes.map(Outcomes::figures)).collect();
         let kinds: &[(&'static str, Class)] = match run.settings.architecture {
             Architecture::MonoSingle | Architecture::MonoMulti => &[("Other", Class::Service)],
             Architecture::Omega | Architecture::Mesos => {
@@ -114,7 +120,7 @@ impl Figures {
         Figures {
             end_s,
             events: run.events,
-            workloads: Class::ALL.map(|class| (class, workload(&run.jobs, class))).to_vec(),
+            workloads,
             schedulers: kinds
                 .iter()
                 .map(|(name, class)| (*name, together(of_class(*class), end_s)))
@@ -127,41 +133,9 @@ impl Figures {
                 numbers: run.cell.numbers_sum,
                 cpu_locked: used.cpus_locked_sum / samples / cpus,
             },
+            objects_most: (run.jobs.len() + run.endings.len()) as u64,
         }
     }
-}
-
-fn workload<A>(jobs: &[Job<A>], class: Class) -> WorkloadFigures {
-    let of_class = || jobs.iter().filter(|job| job.class == class);
-    let attempted = || of_class().filter(|job| job.attempts > 0);
-    let mut first: Vec<f64> = attempted().map(|job| job.wait_first_s).collect();
-    let mut full: Vec<f64> = attempted().map(|job| job.wait_full_s).collect();
-    let mut attempts: Vec<u32> = attempted().map(|job| job.attempts).collect();
-    let (first_average, full_average) = (average(&first), average(&full));
-    let wait = |waits: &mut Vec<f64>, part| percentile(waits, part, f64::total_cmp).unwrap_or(-1.0);
-    let mut tries = |part| u64::from(percentile(&mut attempts, part, u32::cmp).unwrap_or(0));
-    WorkloadFigures {
-        jobs: of_class().count() as u64,
-        tasks: of_class().map(|job| u64::from(job.of.tasks)).sum(),
-        attempted: first.len() as u64,
-        full: of_class().filter(|job| job.unscheduled == 0).count() as u64,
-        tasks_left: of_class().map(|job| u64::from(job.unscheduled)).sum(),
-        wait_first_s: [first_average, wait(&mut first, 0.5), wait(&mut first, 0.9), wait(&mut first, 0.99)],
-        wait_full_s: [full_average, wait(&mut full, 0.9)],
-        attempts_per_job: [tries(0.9), tries(0.99), tries(1.0)],
-        attempts: attempted().map(|job| u64::from(job.attempts)).sum(),
-    }
-}
-
-/// Averages and percentiles of nothing are -1, as in the original.
-fn average(waits: &[f64]) -> f64 {
-    if waits.is_empty() { -1.0 } else { waits.iter().sum::<f64>() / waits.len() as f64 }
-}
-
-/// The value below which this part of the list lies, taking the lower one between two.
-fn percentile<T: Copy>(list: &mut [T], part: f64, order: impl Fn(&T, &T) -> std::cmp::Ordering) -> Option<T> {
-    let at = (list.len().checked_sub(1)? as f64 * part) as usize;
-    Some(*list.select_nth_unstable_by(at, order).1)
 }
 
 /// Sums counters and averages busyness over the schedulers of a kind.

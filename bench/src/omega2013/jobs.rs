@@ -17,6 +17,8 @@ pub(super) struct Job<A> {
     pub(super) wait_first_s: f64,
     pub(super) wait_full_s: f64,
     queued_at: f64,
+    /// All of it is placed, or it was given up: its place is free for another.
+    pub(super) over: bool,
 }
 
 /// Attempts after which a job of which nothing was placed is given up.
@@ -37,6 +39,7 @@ impl<A: Amounts> Job<A> {
             wait_first_s: 0.0,
             wait_full_s: 0.0,
             queued_at: 0.0,
+            over: false,
         }
     }
 

@@ -3,26 +3,37 @@
 use super::agenda::{Agenda, Due};
 use super::amounts::{Amounts, Grid, floats};
 use super::cell::Cell;
+use super::coming::{Arrival, Coming};
 use super::figures::Figures;
 use super::first_fit::Finder;
 use super::jobs::Job;
-use super::schedulers::{Dealer, Scheduler, Thought, schedulers, think_s};
+use super::outcomes::Outcomes;
+use super::sbs1::Draws;
+use super::schedulers::{Scheduler, Thought, dealt, schedulers, think_s};
 use super::two_level::TwoLevel;
-use super::{Architecture, Class, Detection, Phase, Settings, StreamJob, Streams, Transaction};
+use super::{Architecture, Detection, Phase, Settings, StreamJob, Streams, Transaction};
 
 /// Runs these job streams and says what happened. Settings have at least one machine and one scheduler per class.
 pub fn run(settings: &Settings, streams: &Streams) -> Figures {
     run_watched(settings, streams, &mut |_| ())
 }
 
+/// Runs jobs that are drawn as they come.
+pub fn run_drawn(settings: &Settings, draws: &Draws) -> Figures {
+    run_coming(settings, Coming::drawn(settings, draws), &mut |_| ())
+}
+
 /// The same, telling each time what it is busy with from now on.
 pub fn run_watched(settings: &Settings, streams: &Streams, enter: &mut dyn FnMut(Phase)) -> Figures {
+    run_coming(settings, Coming::read(settings, streams), enter)
+}
+
+fn run_coming(settings: &Settings, coming: Coming<'_>, enter: &mut dyn FnMut(Phase)) -> Figures {
     let machine = (settings.machines.cpus, settings.machines.memory);
     let prefill = (settings.prefill.cpus, settings.prefill.memory);
-    let sizes = streams.batch.iter().chain(&streams.service).map(|job| (job.cpus, job.memory));
-    match Grid::of(machine, sizes.chain([prefill])) {
-        Some(grid) => Simulation::new(settings, streams, |(c, m)| grid.packed(c, m), enter).finish(),
-        None => Simulation::new(settings, streams, |(c, m)| floats(c, m), enter).finish(),
+    match Grid::of(machine, coming.sizes.iter().copied().chain([prefill])) {
+        Some(grid) => Simulation::new(settings, coming, &|(c, m)| grid.packed(c, m), enter).finish(),
+        None => Simulation::new(settings, coming, &|(c, m)| floats(c, m), enter).finish(),
     }
 }
 
@@ -30,14 +41,23 @@ pub fn run_watched(settings: &Settings, streams: &Streams, enter: &mut dyn FnMut
 pub(super) struct Simulation<'a, A> {
     pub(super) settings: &'a Settings,
     pub(super) agenda: Agenda,
+    coming: Coming<'a>,
+    next: Option<Arrival>,
+    /// What a pair of cores and memory is here.
+    amounts: &'a dyn Fn((f64, f64)) -> A,
+    /// The jobs that aren't over, and places of some that are.
     pub(super) jobs: Vec<Job<A>>,
+    /// Places in `jobs` that are free again.
+    pub(super) over: Vec<u32>,
+    /// What became of the jobs that are over, by class.
+    pub(super) outcomes: [Outcomes; 2],
     pub(super) schedulers: Vec<Scheduler>,
     pub(super) cell: Cell<A>,
     pub(super) two_level: Option<TwoLevel<A>>,
     pub(super) used: Used,
-    endings: Vec<Ending<A>>,
+    pub(super) endings: Vec<Ending<A>>,
     /// Places in `endings` that are free again.
-    ended: Vec<u32>,
+    pub(super) ended: Vec<u32>,
     claims: Vec<u32>,
     recorded: Vec<u32>,
     pub(super) events: u64,
@@ -83,25 +103,21 @@ pub(super) struct Ending<A> {
 impl<'a, A: Amounts> Simulation<'a, A> {
     fn new(
         settings: &'a Settings,
-        streams: &Streams,
-        amounts: impl Fn((f64, f64)) -> A,
+        coming: Coming<'a>,
+        amounts: &'a dyn Fn((f64, f64)) -> A,
         enter: &'a mut dyn FnMut(Phase),
     ) -> Self {
-        let mut dealer = Dealer::default();
-        let mut jobs = Vec::with_capacity(streams.batch.len() + streams.service.len());
-        for (class, stream) in Class::ALL.into_iter().zip([&streams.batch, &streams.service]) {
-            for of in stream.iter().filter(|job| job.submit_s < settings.run_time_s) {
-                let need = amounts((of.cpus, of.memory));
-                jobs.push(Job::new(class, dealer.deal(settings, class), *of, need));
-            }
-        }
-        let arrivals = jobs.iter().zip(0..).map(|(job, number)| (job.of.submit_s, number)).collect();
         let capacity = amounts((settings.machines.cpus, settings.machines.memory));
         let numbered = settings.detection == Detection::SequenceNumbers;
         let mut new = Simulation {
             settings,
-            agenda: Agenda::new(arrivals),
-            jobs,
+            agenda: Agenda::new(),
+            coming,
+            next: None,
+            amounts,
+            jobs: Vec::new(),
+            over: Vec::new(),
+            outcomes: Default::default(),
             schedulers: schedulers(settings),
             cell: Cell::new(settings.machines.count, capacity, numbered),
             two_level: None,
@@ -145,6 +161,7 @@ impl<'a, A: Amounts> Simulation<'a, A> {
 
     fn finish(mut self) -> Figures {
         let end = self.settings.run_time_s;
+        self.look_ahead();
         while let Some(due) = self.agenda.next(end) {
             self.handle(due, false);
         }
@@ -153,16 +170,18 @@ impl<'a, A: Amounts> Simulation<'a, A> {
             && let Some(due) = self.agenda.next(f64::MAX)
         {
             self.handle(due, true);
-            return Figures::of(&self, self.agenda.now());
+            let end_s = self.agenda.now();
+            return Figures::of(&mut self, end_s);
         }
-        Figures::of(&self, end)
+        Figures::of(&mut self, end)
     }
 
     fn handle(&mut self, due: Due, past: bool) {
         self.events += 1;
         match due {
             Due::Sample => self.used.sample(),
-            Due::Arrival(job) | Due::Again(job) => self.arrive(job),
+            Due::Arrival => self.come(),
+            Due::Again(job) => self.queue(job),
             Due::Decision(scheduler) => match self.settings.architecture {
                 Architecture::MonoSingle | Architecture::MonoMulti => self.decide_directly(scheduler),
                 Architecture::Omega | Architecture::Mesos => self.decide_optimistically(scheduler),
@@ -178,7 +197,34 @@ impl<'a, A: Amounts> Simulation<'a, A> {
         }
     }
 
-    fn arrive(&mut self, job: u32) {
+    /// Has the agenda know of the next job.
+    fn look_ahead(&mut self) {
+        self.next = self.coming.next();
+        if let Some(next) = &self.next {
+            self.agenda.arrives_at(next.of.submit_s);
+        }
+    }
+
+    /// The next job is submitted.
+    fn come(&mut self) {
+        let Some(Arrival { class, dealt: number, of }) = self.next.take() else { return };
+        self.look_ahead();
+        let need = (self.amounts)((of.cpus, of.memory));
+        let job = Job::new(class, dealt(self.settings, class, number), of, need);
+        let place = match self.over.pop() {
+            Some(place) => {
+                self.jobs[place as usize] = job;
+                place
+            }
+            None => {
+                self.jobs.push(job);
+                self.jobs.len() as u32 - 1
+            }
+        };
+        self.queue(place);
+    }
+
+    fn queue(&mut self, job: u32) {
         let now = self.agenda.now();
         let state = &mut self.jobs[job as usize];
         state.queue(now);
@@ -312,58 +358,5 @@ impl<'a, A: Amounts> Simulation<'a, A> {
         if !won.is_empty() {
             self.placed(thought.job, won);
         }
-    }
-
-    /// Tasks of a job were placed on these machines: they run until they end.
-    pub(super) fn placed(&mut self, job: u32, machines: Vec<u32>) {
-        let state = &mut self.jobs[job as usize];
-        state.unscheduled -= machines.len() as u32;
-        self.used.tasks(&state.of, machines.len() as f64);
-        let ending = Ending { job: state.of, need: state.need, scheduler: state.scheduler, machines };
-        self.end_later(ending);
-    }
-
-    /// Tasks that run now end after their duration.
-    pub(super) fn end_later(&mut self, ending: Ending<A>) {
-        let duration_s = ending.job.duration_s;
-        let slot = match self.ended.pop() {
-            Some(slot) => {
-                self.endings[slot as usize] = ending;
-                slot
-            }
-            None => {
-                self.endings.push(ending);
-                self.endings.len() as u32 - 1
-            }
-        };
-        self.agenda.after(duration_s, Due::Ends(slot));
-    }
-
-    /// What is left of a job after an attempt is tried again, unless there is no hope.
-    pub(super) fn leftovers(&mut self, number: u32) {
-        let job = &self.jobs[number as usize];
-        if job.unscheduled == 0 {
-            return;
-        }
-        if job.is_hopeless() {
-            self.schedulers[job.scheduler as usize].counts.given_up += 1;
-        } else {
-            self.agenda.again(number);
-        }
-    }
-
-    /// All tasks of a commit end; past the end of the run only the first does, each being an event of its own.
-    fn end(&mut self, slot: u32, past: bool) {
-        let ending = &self.endings[slot as usize];
-        let machines = if past { &ending.machines[..1] } else { &ending.machines[..] };
-        self.used.tasks(&ending.job, -(machines.len() as f64));
-        match &mut self.two_level {
-            None => machines.iter().for_each(|machine| self.cell.free(*machine, ending.need)),
-            Some(two_level) => {
-                two_level.give_back(ending, machines);
-                two_level.plan_offer(&mut self.agenda);
-            }
-        }
-        self.ended.push(slot);
     }
 }

@@ -4,7 +4,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::{
-    Architecture, Defects, Detection, Machines, Offers, Prefill, Settings, StreamJob, Streams, Think,
+    Architecture, Class, Defects, Detection, Machines, Offers, Prefill, Settings, StreamJob, Streams, Think,
     Transaction,
 };
 
@@ -47,54 +47,64 @@ impl Averages {
 
 /// What a class of jobs is drawn from: everything exponential, sizes by their shares in twentieths.
 struct Drawn {
-    of: Averages,
     cpus: [(f64, u32); 4],
     memory: [(f64, u32); 4],
 }
 
 const BATCH: Drawn = Drawn {
-    of: Averages::BATCH,
     cpus: [(0.25, 8), (0.5, 6), (1.0, 4), (2.0, 2)],
     memory: [(0.5, 8), (1.0, 6), (2.0, 4), (4.0, 2)],
 };
 
 const SERVICE: Drawn = Drawn {
-    of: Averages::SERVICE,
     cpus: [(0.25, 4), (0.5, 6), (1.0, 6), (2.0, 4)],
     memory: [(0.5, 4), (1.0, 6), (2.0, 6), (4.0, 4)],
 };
 
+/// Jobs to draw: those of a class don't depend on what the other's averages are.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Draws {
+    /// Decides every draw.
+    pub seed: u64,
+    /// Averages of batch jobs, which are positive.
+    pub batch: Averages,
+    /// Averages of service jobs, which are positive.
+    pub service: Averages,
+}
+
 /// Job streams with the averages of the golden ones, for when those are not at hand.
 pub fn drawn(seed: u64, run_time_s: f64) -> Streams {
-    drawn_as(seed, run_time_s, Averages::BATCH, Averages::SERVICE)
+    let draws = Draws { seed, batch: Averages::BATCH, service: Averages::SERVICE };
+    let all = |class| draws.jobs(class, run_time_s).collect();
+    Streams { batch: all(Class::Batch), service: all(Class::Service) }
 }
 
-/// Job streams with these averages, which are positive. Each class has draws of its own, so changing one leaves the
-/// other as it is.
-pub fn drawn_as(seed: u64, run_time_s: f64, batch: Averages, service: Averages) -> Streams {
-    let draw = |class: u64, from: Drawn, of| {
-        let mut random = ChaCha8Rng::seed_from_u64(seed);
-        random.set_stream(class);
-        Drawn { of, ..from }.draw(&mut random, run_time_s)
-    };
-    Streams { batch: draw(0, BATCH, batch), service: draw(1, SERVICE, service) }
-}
+impl Draws {
+    /// Every pair of cores and memory that may be drawn.
+    pub(super) fn sizes() -> Vec<(f64, f64)> {
+        let of = |from: Drawn| from.cpus.map(|(cpus, _)| from.memory.map(|(memory, _)| (cpus, memory)));
+        [BATCH, SERVICE].map(of).into_iter().flatten().flatten().collect()
+    }
 
-impl Drawn {
-    fn draw(&self, random: &mut ChaCha8Rng, run_time_s: f64) -> Vec<StreamJob> {
-        let mut jobs = Vec::new();
-        let mut submit_s = exponential(random, self.of.inter_arrival_s);
-        while submit_s < run_time_s {
-            jobs.push(StreamJob {
+    /// The jobs of a class, one by one.
+    pub(super) fn jobs(&self, class: Class, run_time_s: f64) -> impl Iterator<Item = StreamJob> + use<> {
+        let (number, from, of) = match class {
+            Class::Batch => (0, BATCH, self.batch),
+            Class::Service => (1, SERVICE, self.service),
+        };
+        let mut random = ChaCha8Rng::seed_from_u64(self.seed);
+        random.set_stream(number);
+        let mut submit_s = 0.0;
+        std::iter::from_fn(move || {
+            submit_s += exponential(&mut random, of.inter_arrival_s);
+            (submit_s < run_time_s).then(|| StreamJob {
                 submit_s,
-                tasks: exponential(random, self.of.tasks).ceil().max(1.0) as u32,
-                duration_s: exponential(random, self.of.duration_s),
-                cpus: one_of(random, &self.cpus),
-                memory: one_of(random, &self.memory),
-            });
-            submit_s += exponential(random, self.of.inter_arrival_s);
-        }
-        jobs
+                tasks: exponential(&mut random, of.tasks).ceil().max(1.0) as u32,
+                duration_s: exponential(&mut random, of.duration_s),
+                cpus: one_of(&mut random, &from.cpus),
+                memory: one_of(&mut random, &from.memory),
+            })
+        })
     }
 }
 
@@ -116,6 +126,35 @@ fn one_of(random: &mut ChaCha8Rng, sizes: &[(f64, u32); 4]) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_kept_does_not_grow_with_the_time_simulated() {
+        // A small cell, so that days pass quickly; jobs end within the hour.
+        let short = |of: Averages| Averages { duration_s: 600.0, inter_arrival_s: 20.0, ..of };
+        let draws = Draws { seed: 3, batch: short(Averages::BATCH), service: short(Averages::SERVICE) };
+        let most = |architecture, hours: f64| {
+            let machines = Machines { count: 1_000, cpus: 4.0, memory: 16.0 };
+            let prefill = Prefill { jobs: 20, ..sbs1().prefill };
+            let run_time_s = hours * 3_600.0;
+            let settings = Settings { architecture, machines, prefill, run_time_s, ..sbs1() };
+            let figures = super::super::run_drawn(&settings, &draws);
+            assert!(figures.workloads[0].1.jobs as f64 > hours * 150.0);
+            figures.objects_most
+        };
+        for architecture in [Architecture::Omega, Architecture::MonoMulti, Architecture::Mesos] {
+            let [one, eight] = [6.0, 48.0].map(|hours| most(architecture, hours));
+            assert!(eight < one * 2 && eight < 1_000, "{architecture:?}: {one}, then {eight}");
+        }
+    }
+
+    #[test]
+    fn jobs_drawn_as_they_come_are_those_drawn_before() {
+        let settings = Settings { run_time_s: 7_200.0, ..sbs1() };
+        let draws = Draws { seed: 2, batch: Averages::BATCH, service: Averages::SERVICE };
+        let streams = drawn(2, settings.run_time_s);
+        let drawn = super::super::run_drawn(&settings, &draws);
+        assert_eq!(drawn, super::super::run(&settings, &streams));
+    }
 
     #[test]
     fn a_drawn_day_has_the_averages_of_the_golden_one() {

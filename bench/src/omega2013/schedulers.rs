@@ -71,24 +71,13 @@ pub(super) fn think_s(settings: &Settings, class: Class, unscheduled: u32) -> f6
     think.per_job_s + think.per_task_s * f64::from(unscheduled)
 }
 
-/// Deals jobs to the schedulers of their class in turn, with one counter for all classes.
-#[derive(Debug, Default)]
-pub(super) struct Dealer {
-    dealt: u32,
-}
-
-impl Dealer {
-    /// The scheduler of the next job.
-    pub(super) fn deal(&mut self, settings: &Settings, class: Class) -> u32 {
-        self.dealt += 1;
-        match (settings.architecture, class) {
-            (Architecture::MonoSingle | Architecture::MonoMulti, _) => 0,
-            (Architecture::Omega | Architecture::Mesos, Class::Batch) => {
-                self.dealt % settings.batch_schedulers
-            }
-            (Architecture::Omega | Architecture::Mesos, Class::Service) => {
-                settings.batch_schedulers + self.dealt % settings.service_schedulers
-            }
+/// The scheduler of the job of this number: jobs are dealt to the schedulers of their class in turn.
+pub(super) fn dealt(settings: &Settings, class: Class, number: u32) -> u32 {
+    match (settings.architecture, class) {
+        (Architecture::MonoSingle | Architecture::MonoMulti, _) => 0,
+        (Architecture::Omega | Architecture::Mesos, Class::Batch) => number % settings.batch_schedulers,
+        (Architecture::Omega | Architecture::Mesos, Class::Service) => {
+            settings.batch_schedulers + number % settings.service_schedulers
         }
     }
 }

@@ -76,6 +76,11 @@ impl Agenda {
         self.heap.push(Entry { time, number: self.planned, due });
     }
 
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.heap.len()
+    }
+
     /// The next thing, if it is due by then.
     pub(super) fn next(&mut self, until: Time) -> Option<(Time, Due)> {
         if self.heap.peek()?.time > until {

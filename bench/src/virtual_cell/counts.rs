@@ -23,6 +23,8 @@ pub struct Counts {
     pub service: ClassCounts,
     /// Events handled.
     pub events: u64,
+    /// The most there was at any time of what may grow with the time simulated: jobs, events to come, older records.
+    pub objects_most: u64,
     /// Tasks of the start that found no machine.
     pub initial_left: u64,
     /// The part of all cpu that was promised at the end.

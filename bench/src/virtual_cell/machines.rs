@@ -47,10 +47,8 @@ impl Run<'_> {
         if counts.live() == 0 {
             self.over.push(job);
             if self.over.len() >= FORGET_AT {
-                let mut jobs = std::mem::take(&mut self.over);
-                jobs.sort_unstable();
-                jobs.dedup();
-                self.apply(&Event::JobsForgotten { jobs });
+                let jobs = std::mem::take(&mut self.over);
+                self.forget(jobs);
             }
         }
     }

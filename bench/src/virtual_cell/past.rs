@@ -61,6 +61,11 @@ impl Past {
         }
     }
 
+    /// How many changes are kept.
+    pub(super) fn kept(&self) -> usize {
+        self.parts.iter().map(|part| part.changes.len()).sum()
+    }
+
     pub(super) fn parts(&self) -> usize {
         self.parts.len()
     }

@@ -93,8 +93,8 @@ pub(super) struct Run<'a> {
     pub(super) schedulers: Vec<Scheduler>,
     /// The first scheduler of each class, and how many there are.
     pub(super) groups: [(usize, usize); 2],
-    /// By number of the job.
-    jobs: Vec<Info>,
+    /// Of every job that isn't over.
+    jobs: BTreeMap<JobId, Info>,
     ways: Vec<Way>,
     pub(super) waiting: BTreeMap<JobId, Waiting>,
     pub(super) views: Views,
@@ -116,7 +116,7 @@ impl<'a> Run<'a> {
             agenda: Agenda::default(),
             schedulers: Vec::new(),
             groups: [(0, 0); 2],
-            jobs: Vec::new(),
+            jobs: BTreeMap::new(),
             ways: Vec::new(),
             waiting: BTreeMap::new(),
             views: Views::default(),
@@ -160,7 +160,7 @@ impl<'a> Run<'a> {
 
     /// Who decides on a job, and whose figures it counts in.
     pub(super) fn info(&self, job: JobId) -> Info {
-        self.jobs[job.0 as usize]
+        *self.jobs.get(&job).expect("who has a job in hand keeps it known")
     }
 
     /// How a job is decided on.
@@ -194,8 +194,7 @@ impl<'a> Run<'a> {
         let (first, count) = self.groups[class as usize];
         let instances: Vec<u64> = (first..first + count).map(|number| number as u64).collect();
         let scheduler = rendezvous::owner(job, &instances).expect("each class has schedulers") as u32;
-        debug_assert_eq!(job.0 as usize, self.jobs.len(), "jobs are numbered in order");
-        self.jobs.push(Info { class, scheduler, way });
+        self.jobs.insert(job, Info { class, scheduler, way });
         job
     }
 
@@ -259,6 +258,33 @@ impl<'a> Run<'a> {
         self.now = end;
     }
 
+    /// Jobs that are over are forgotten, but for those that somebody still has in hand.
+    pub(super) fn forget(&mut self, mut jobs: Vec<JobId>) {
+        jobs.sort_unstable();
+        jobs.dedup();
+        for job in &jobs {
+            if !self.waiting.contains_key(job) {
+                self.jobs.remove(job);
+            }
+        }
+        self.apply(&Event::JobsForgotten { jobs });
+    }
+
+    /// Everything whose number may grow with the time simulated.
+    fn objects(&self) -> u64 {
+        let of_scheduler = |s: &Scheduler| s.queue.len() + s.flights.len() + s.unseen.len();
+        let here = [
+            self.jobs.len(),
+            self.waiting.len(),
+            self.over.len(),
+            self.ways.len(),
+            self.agenda.len(),
+            self.views.kept(),
+            self.schedulers.iter().map(of_scheduler).sum(),
+        ];
+        here.into_iter().sum::<usize>() as u64
+    }
+
     fn next_arrival(&mut self, load: &mut Coming<'_>) {
         load.next = load.arrivals.next();
         if let Some(next) = &load.next {
@@ -279,6 +305,7 @@ impl<'a> Run<'a> {
         self.class_counts(class).jobs += 1;
         self.waiting.insert(job, Waiting::new(self.now, size, false));
         self.queue(job);
+        self.counts.objects_most = self.counts.objects_most.max(self.objects());
     }
 
     pub(super) fn capacity(&self) -> Resources {

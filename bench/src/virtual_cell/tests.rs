@@ -117,6 +117,48 @@ fn a_label_may_have_terms_of_its_own() {
 }
 
 #[test]
+fn what_is_kept_does_not_grow_with_the_time_simulated() {
+    // Jobs of three tasks of ten seconds, one a second: thirty tasks at a time, however long it goes on.
+    let most = |architecture, staleness_us, hours: u64| {
+        let run_us = hours * 3_600_000_000;
+        let settings = Settings {
+            architecture,
+            staleness_us,
+            batch_schedulers: 3,
+            run_us,
+            ..settings(Way { think_job_us: 300_000, ..second() })
+        };
+        let machines = machines(20, 4);
+        let arrivals = (0..hours * 3_600).map(|n| {
+            let arrival = arrival(n * 1_000, &format!("j{n}"), BATCH, 3, Some(10));
+            super::Submission::plain(arrival.at_us, arrival.job)
+        });
+        let load =
+            Load { machines: &machines, changes: &[], initial: Vec::new(), arrivals: Box::new(arrivals) };
+        let counts = super::run(&settings, load);
+        assert!(counts.batch.full > hours * 3_590, "{}", counts.batch.full);
+        counts.objects_most
+    };
+    let parts =
+        Architecture::PartitionedSync { parts: 4, gap_us: 1_000_000, prefer: super::Prefer::Adaptive };
+    let table = [
+        (Architecture::Shared, 0),
+        (Architecture::Shared, 2_000_000),
+        (Architecture::MonoMulti, 0),
+        (Architecture::Offers { every_us: 100_000 }, 0),
+        (parts, 0),
+    ];
+    for (architecture, staleness_us) in table {
+        let [one, four] = [1, 4].map(|hours| most(architecture, staleness_us, hours));
+        // Besides what waits or runs, up to 256 jobs that are over and forgotten together.
+        assert!(
+            one < 2_000 && four <= one + one / 10,
+            "{architecture:?}: {one} after an hour, {four} after four"
+        );
+    }
+}
+
+#[test]
 fn fairness_is_jains() {
     let one = Tries { jobs: 2, sum: 2, squares: 2 };
     let other = Tries { jobs: 1, sum: 2, squares: 4 };

@@ -11,6 +11,9 @@ use super::scheduler::{Flight, Planned, Stage, Thought};
 impl Run<'_> {
     /// A job has tasks to place: it goes to the end of its scheduler's queue.
     pub(super) fn queue(&mut self, job: JobId) {
+        if !self.waiting.contains_key(&job) {
+            return;
+        }
         let number = self.info(job).scheduler as usize;
         let Some(waiting) = self.waiting.get_mut(&job) else { return };
         waiting.again = false;

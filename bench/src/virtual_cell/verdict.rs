@@ -116,6 +116,9 @@ impl Run<'_> {
     /// goes on at once.
     pub(super) fn leftovers(&mut self, number: usize, job: JobId, more: bool) {
         let left = self.pending(job);
+        if !self.waiting.contains_key(&job) {
+            return;
+        }
         let info = self.info(job);
         let Some(waiting) = self.waiting.get_mut(&job) else { return };
         if waiting.in_flight > 0 || waiting.queued_at.is_some() || waiting.again {

@@ -102,6 +102,11 @@ impl Views {
         self.past = Some(past);
     }
 
+    /// Older records of machines that are kept.
+    pub(super) fn kept(&self) -> usize {
+        self.past.as_ref().map_or(0, Past::kept)
+    }
+
     /// Takes note of the next entry, before it is applied.
     pub(super) fn before(&mut self, cell: &Cell, event: &Event, now: Time) {
         if let Some(past) = &mut self.past {

@@ -8,7 +8,6 @@ mod cell;
 mod columnar;
 mod file;
 mod first_fit;
-mod locate;
 mod mapreduce;
 mod metrics;
 mod paired;

@@ -8,6 +8,7 @@ pub mod google2011;
 pub mod idle;
 pub mod live;
 pub mod load;
+mod locate;
 pub mod plot;
 mod replica;
 pub mod report;

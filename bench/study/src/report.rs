@@ -69,7 +69,7 @@ pub fn html(reported: &[Reported<'_>]) -> String {
             body.push_str(&format!("<blockquote>The paper: {}</blockquote>\n", escaped(study.paper.trim())));
         }
         if !study.finding.is_empty() {
-            body.push_str(&format!("<p>{}</p>\n", escaped(study.finding.trim())));
+            body.push_str(&format!("<p><b>Found:</b> {}</p>\n", escaped(study.finding.trim())));
         }
         for left_out in &results.left_out {
             body.push_str(&format!("<p class=\"unknown\">Left out: {}</p>\n", escaped(left_out)));

@@ -123,7 +123,13 @@ fn mistakes_in_a_study_name_file_line_and_field() {
             "class = \"bitch\", title",
             "class: \"bitch\" is none of batch, service",
         ),
-        ("at = [4.0]", "at = [4.5]", "at: [4.5] is no point of the axes"),
+        ("at = [8.0]", "at = [8.5]", "at: [8.5] is no point of the axes"),
+        ("field = \"batch_rate\"", "field = \"policy\"", "policy: invalid type"),
+        (
+            "[{ label = \"shared state\" }]",
+            "[{ label = \"shared state\" }, { label = \"shared state\" }]",
+            "label: \"shared state\" is the label of two series",
+        ),
         (
             "metric = \"busy\", class = \"batch\", title",
             "form = \"surface\", metric = \"busy\", class = \"batch\", title",

@@ -127,10 +127,7 @@ fn what_means_nothing_is_refused_by_its_name() {
         ("in_flight = 0", "in_flight: 0 is not between 1 and"),
         ("policy = \"best\"", "policy: \"best\" is none of batch, choices, service"),
         ("workload = \"nowhere\"", "workload: there is no"),
-        (
-            "workload = \".\", rates = { queue = 2.0 }",
-            "workload: there is no class \"queue\"; it has vm, web",
-        ),
+        ("workload = \".\", rates = { queue = 2.0 }", "rates: . has no class \"queue\"; it has vm, web"),
         ("workload = \".\", percent = 10", "percent: it is of the synthetic cell C"),
         ("workload = \".\", atomicities = { vm = \"all\" }", "atomicities: \"all\" is none of"),
     ];

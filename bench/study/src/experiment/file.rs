@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use toml::{Table, Value};
 
-use super::locate::{Key, Mistake, key, line};
 use super::metrics::Metrics;
 use super::plotted::Plotted;
 use super::point::Point;
 use super::settings::{Kind, Settings, find};
 use super::workload::Found;
 use crate::bounds::{STUDY_POINTS_MAX, STUDY_SEEDS_MAX};
+use crate::locate::{Key, Mistake, key, line};
 
 /// A study file that can't be run, or results that can't be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -194,9 +194,16 @@ impl Study {
         let axes = self.axis.len();
         if axes > 2 || (axes == 0 && self.kind == Kind::Sweep) || points == 0 || points > STUDY_POINTS_MAX {
             let problem = format!(
-                "axis: {points} points on {axes} axes; expected 1 to {STUDY_POINTS_MAX} on one axis or two"
+                "axis: {points} points on {axes} axes; write one axis or two, with 1 to {STUDY_POINTS_MAX} points \
+                 of all series together"
             );
             return Err(Mistake::at([key("axis")], problem));
+        }
+        for (number, series) in self.series.iter().enumerate() {
+            if self.series[..number].iter().any(|before| before.label == series.label) {
+                let problem = format!("label: {:?} is the label of two series", series.label);
+                return Err(Mistake::at([key("series"), Key::At(number), key("label")], problem));
+            }
         }
         let smoke: Vec<Key> = vec![key("smoke")];
         self.kind.check_table(&self.smoke, &smoke)?;
@@ -239,6 +246,14 @@ impl Study {
     /// The first setting that no point has, or that makes no sense, and where it is.
     pub(super) fn cases(&self) -> Result<Vec<Case>, Mistake> {
         self.kind.check_table(&self.base, &[key("base")])?;
+        for (number, axis) in self.axis.iter().enumerate() {
+            for value in &axis.values {
+                let alone = Table::from_iter([(axis.field.clone(), self.number(*value, &axis.field))]);
+                self.kind
+                    .check_table(&alone, &[])
+                    .map_err(|m| Mistake::at([key("axis"), Key::At(number), key("field")], m.problem))?;
+            }
+        }
         let (mut cases, mut workloads) = (Vec::new(), BTreeMap::new());
         for (number, series) in self.series.iter().enumerate() {
             self.kind.check_table(&series.set, &[key("series"), Key::At(number), key("set")])?;
@@ -317,7 +332,8 @@ impl Study {
         real
     }
 
-    /// The same, small: with the settings of `[smoke]`, one seed, and the first and last value of each axis.
+    /// The same, small: with the settings of `[smoke]`, one seed, and the first and last value of each axis. What is
+    /// stated is stated of the full size, so it isn't compared.
     #[must_use]
     pub fn reduced(mut self) -> Study {
         self.base.extend(self.smoke.clone());
@@ -330,6 +346,7 @@ impl Study {
             }
         }
         self.seeds = 1;
+        self.check.clear();
         for axis in &mut self.axis {
             let last = axis.values.len() - 1;
             if last > 0 {

@@ -1,6 +1,6 @@
 //! A point on the paper's own simulator.
 
-use bench::omega2013::{self, Averages, Class, Defects, Machines, Offers, Prefill, Think};
+use bench::omega2013::{self, Averages, Class, Defects, Draws, Machines, Offers, Prefill, Think};
 
 use super::metrics::Metrics;
 use super::point::Point;
@@ -11,8 +11,8 @@ pub(super) fn run(point: &Point, seed: u64) -> [Metrics; 2] {
     let scaled = |of: Averages, rate| Averages { inter_arrival_s: of.inter_arrival_s / rate, ..of };
     let batch = Averages { duration_s: point.batch_duration_s, ..scaled(Averages::BATCH, point.batch_rate) };
     let service = scaled(Averages::SERVICE, point.service_rate);
-    let streams = omega2013::drawn_as(seed, run_time_s, batch, service);
-    let figures = omega2013::run(&settings(point, run_time_s, seed), &streams);
+    let draws = Draws { seed, batch, service };
+    let figures = omega2013::run_drawn(&settings(point, run_time_s, seed), &draws);
     Class::ALL.map(|class| {
         let jobs = figures.workloads.iter().find(|(of, _)| *of == class).map(|(_, w)| *w);
         let jobs = jobs.expect("every run has figures of both classes");

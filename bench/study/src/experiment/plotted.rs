@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use super::file::Study;
-use super::locate::{Mistake, key};
+use crate::locate::{Mistake, key};
 
 /// How a plot looks.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize)]

@@ -312,9 +312,11 @@ impl Point {
         }
     }
 
-    /// The classes it names.
-    pub(super) fn labels(&self) -> impl Iterator<Item = &String> {
-        self.rates.keys().chain(self.detections.keys()).chain(self.atomicities.keys())
+    /// The classes it names, each with the setting that names it.
+    fn labels(&self) -> impl Iterator<Item = (&'static str, &String)> {
+        let rates = self.rates.keys().map(|label| ("rates", label));
+        let detections = self.detections.keys().map(|label| ("detections", label));
+        rates.chain(detections).chain(self.atomicities.keys().map(|label| ("atomicities", label)))
     }
 
     /// Finds the workload it names, which is relative to this directory, among those that were found or on the disk.
@@ -331,9 +333,10 @@ impl Point {
             known.insert(self.workload.clone(), found);
         }
         let found = known[&self.workload].clone();
-        if let Some(label) = self.labels().find(|label| !found.classes.contains_key(*label)) {
+        if let Some((field, label)) = self.labels().find(|(_, label)| !found.classes.contains_key(*label)) {
             let classes: Vec<&str> = found.classes.keys().map(String::as_str).collect();
-            return Err(told(format!("there is no class {label:?}; it has {}", classes.join(", "))));
+            let classes = classes.join(", ");
+            return Err(format!("{field}: {} has no class {label:?}; it has {classes}", self.workload));
         }
         (self.digest, self.found) = (found.digest.clone(), Some(found));
         Ok(())

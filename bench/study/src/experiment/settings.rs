@@ -8,7 +8,6 @@ use schedulers::Policy;
 use serde::Deserialize;
 use toml::Table;
 
-use super::locate::{Key, Mistake, key};
 use super::mapreduce::{self, MapReduceSettings};
 use super::metrics::Metrics;
 use super::point::Point;
@@ -16,6 +15,7 @@ use super::runs::Ran;
 use super::shape::{self, GOOGLE, ShapeSettings, trace_path};
 use super::workload::Found;
 use crate::experiment::cell;
+use crate::locate::{Key, Mistake, key};
 
 /// What a study runs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize)]

@@ -12,6 +12,9 @@ pub(super) const SIZE: (f64, f64) = (820.0, 440.0);
 /// Where the axes lie: left, top, right, bottom.
 pub(super) const INNER: (f64, f64, f64, f64) = (74.0, 46.0, 580.0, 386.0);
 
+/// A line through more points than these is thin.
+const MANY: usize = 1_000;
+
 /// How a series is marked.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Mark {
@@ -97,7 +100,11 @@ impl<'a> Frame<'a> {
     pub(super) fn line(&self, points: &[(f64, f64)], entry: &Legend) -> Result<(), String> {
         let points: Vec<(f64, f64)> = points.iter().map(|point| self.at(*point)).collect();
         match entry.mark {
-            Mark::Line | Mark::Field => self.canvas.line(&points, entry.colour, 2.0),
+            Mark::Line | Mark::Field => {
+                // Something measured by the minute is a thick band otherwise.
+                let width = if points.len() > MANY { 0.75 } else { 2.0 };
+                self.canvas.line(&points, entry.colour, width)
+            }
             Mark::Dashes => self.canvas.dashes(&points, entry.colour, 1.5),
         }
     }

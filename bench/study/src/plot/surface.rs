@@ -8,6 +8,9 @@ use super::lines::named;
 use super::scale::{Scale, written};
 use crate::experiment::{Axis, Plotted, Results, Study};
 
+/// How large the box is at most, so that it stays below the heading and above the end of the plot.
+const SIDE: f64 = 244.0;
+
 /// How a place in the box (each of x, y, z from 0 to 1) is seen.
 struct View {
     middle: (f64, f64),
@@ -47,7 +50,7 @@ pub(super) fn draw(study: &Study, plotted: &Plotted, results: &Results) -> Resul
     canvas.bold(&plotted.title, (30.0, 22.0), 15.0, Beside::Left)?;
     let wide = (SIZE.0 - 80.0) / drawn.len().max(1) as f64;
     for (number, series) in drawn.iter().enumerate() {
-        let view = View { middle: (wide * (number as f64 + 0.5), 228.0), size: (wide * 0.66).min(350.0) };
+        let view = View { middle: (wide * (number as f64 + 0.5), 216.0), size: (wide * 0.66).min(SIDE) };
         let of = |x: f64, y: f64| value(series, x, y);
         one(&canvas, &view, (xs, ys), &z, &of)?;
         if drawn.len() > 1 {
@@ -97,7 +100,7 @@ fn one(
     }
     for tick in x.ticks() {
         let (px, py) = view.at(x.part(tick), 0.0, 0.0);
-        canvas.text(&written(tick), (px - 4.0, py + 12.0), 10.0, Beside::Middle)?;
+        canvas.text(&written(tick), (px - 1.0, py + 12.0), 10.0, Beside::Right)?;
     }
     for tick in y.ticks() {
         let (px, py) = view.at(1.0, y.part(tick), 0.0);

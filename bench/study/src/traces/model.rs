@@ -7,6 +7,7 @@ use bench::model::{Model, ModelError};
 
 use super::Traced;
 use crate::bounds::MODEL_BYTES_MAX;
+use crate::locate;
 use crate::rows;
 
 /// A model that can't be used.
@@ -31,10 +32,12 @@ pub enum ModelFileError {
         problem: String,
     },
     /// A field has a value it can't have.
-    #[error("{path}: {source}")]
+    #[error("{path}, line {line}: {source}")]
     Value {
         /// The file.
         path: String,
+        /// The line, from 1.
+        line: usize,
         /// What is wrong.
         source: ModelError,
     },
@@ -55,6 +58,9 @@ pub(super) fn drawn(name: String, text: &str, seed: u64) -> Result<Traced, Model
         let line = text.as_bytes()[..before].iter().filter(|b| **b == b'\n').count() + 1;
         ModelFileError::Form { path: name.clone(), line, problem: error.message().to_owned() }
     })?;
-    let scenario = model.scenario(seed).map_err(|source| ModelFileError::Value { path: name, source })?;
+    let scenario = model.scenario(seed).map_err(|source| {
+        let line = locate::line(text, &locate::path(&source.field)).unwrap_or(1);
+        ModelFileError::Value { path: name, line, source }
+    })?;
     Ok(Traced { scenario, notes: vec![format!("drawn with seed {seed}")] })
 }

@@ -122,7 +122,7 @@ fn models_are_read_and_their_mistakes_told_by_line_or_field() {
         (model.replace("alpha = 1.3", "beta = 1.3"), "m.toml, line 20: unexpected keys in table: beta"),
         (
             model.replace("priority = 250", "priority = 450"),
-            "m.toml: classes[1].priority: 450 is no priority",
+            "m.toml, line 29: classes[1].priority: 450 is no priority",
         ),
     ];
     for (text, problem) in table {

@@ -42,6 +42,9 @@ pub(super) fn run(args: &RunArgs) -> Result<Ended, Failure> {
     let page = args.how.out.join("report.html");
     write(&page, report::html(&reported).as_bytes())?;
     show::say(&format!("wrote {}", page.display()));
+    if args.how.smoke {
+        show::say("a small size: what is stated of the full one isn't compared");
+    }
     show::listing(&listing(&done), args.output.output)?;
     Ok(Ended::Well)
 }
@@ -108,10 +111,10 @@ fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     std::fs::write(path, bytes).map_err(|source| Failure::write(path, source))
 }
 
-/// What the paper states, beside what was measured.
+/// What the paper or the study states, beside what was measured.
 fn listing(done: &[Done]) -> Listing {
     const COLUMNS: [Column; 4] =
-        [Column::text("STUDY"), Column::text("THE PAPER"), Column::number("MEASURED"), Column::text("")];
+        [Column::text("STUDY"), Column::text("STATEMENT"), Column::number("MEASURED"), Column::text("")];
     let mut listing = Listing::new(&COLUMNS);
     for Done { study, results, .. } in done {
         for compared in report::compare(study, results) {

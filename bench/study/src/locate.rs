@@ -1,10 +1,10 @@
-//! Where in a study file a mistake is.
+//! Where in a TOML file a mistake is: in a study, or in a model.
 
 use toml::de::{DeTable, DeValue};
 
 /// A step down into a file.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) enum Key {
+pub(crate) enum Key {
     /// The entry of this name.
     Named(String),
     /// The entry at this position.
@@ -12,33 +12,43 @@ pub(super) enum Key {
 }
 
 /// The entry of this name.
-pub(super) fn key(name: &str) -> Key {
+pub(crate) fn key(name: &str) -> Key {
     Key::Named(name.to_owned())
+}
+
+/// The place of a field that is written like `classes[0].cpu`.
+pub(crate) fn path(field: &str) -> Vec<Key> {
+    let step = |part: &str| {
+        let (name, at) = part.split_once('[').unwrap_or((part, ""));
+        let at = at.strip_suffix(']').and_then(|at| at.parse().ok()).map(Key::At);
+        std::iter::once(key(name)).chain(at).collect::<Vec<Key>>()
+    };
+    field.split('.').flat_map(step).collect()
 }
 
 /// A mistake and its place.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct Mistake {
+pub(crate) struct Mistake {
     /// From the top of the file.
-    pub(super) place: Vec<Key>,
+    pub(crate) place: Vec<Key>,
     /// What is wrong, with the field.
-    pub(super) problem: String,
+    pub(crate) problem: String,
 }
 
 impl Mistake {
-    pub(super) fn at<const N: usize>(place: [Key; N], problem: String) -> Mistake {
+    pub(crate) fn at<const N: usize>(place: [Key; N], problem: String) -> Mistake {
         Mistake { place: place.to_vec(), problem }
     }
 
     /// The same, where the place so far is inside this one.
-    pub(super) fn within<const N: usize>(mut self, outer: [Key; N]) -> Mistake {
+    pub(crate) fn within<const N: usize>(mut self, outer: [Key; N]) -> Mistake {
         self.place.splice(0..0, outer);
         self
     }
 }
 
 /// The line of a place, counted from 1: of the last step of it that the file has.
-pub(super) fn line(text: &str, place: &[Key]) -> Option<usize> {
+pub(crate) fn line(text: &str, place: &[Key]) -> Option<usize> {
     let document = DeTable::parse(text).ok()?;
     let mut start = None;
     let mut table = Some(document.get_ref());
@@ -75,5 +85,6 @@ mod tests {
         assert_eq!(at(&[key("plot"), Key::At(0), key("title")]), Some(8));
         assert_eq!(at(&[key("base"), key("missing")]), Some(2));
         assert_eq!(at(&[key("missing")]), None);
+        assert_eq!(at(&path("series[1].set.b")), Some(5));
     }
 }
