@@ -81,6 +81,9 @@ pub const WRITABLE_PATHS_MAX: usize = 64;
 /// Processes of one task: what a machine has numbers for.
 pub const TASK_PIDS_MAX: u32 = 4_194_304;
 
+/// The path of a container's directory: what the kernel takes, less what agents put before and behind it.
+pub const CONTAINER_PATH_BYTES_MAX: usize = 3_072;
+
 /// The smallest hard limit of processor time: the kernel refuses a quota below one millisecond of a period.
 pub const CPU_LIMIT_MILLI_MIN: u64 = 10;
 

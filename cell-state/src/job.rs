@@ -2,6 +2,7 @@
 
 pub mod care;
 mod command;
+pub mod container;
 pub mod isolation;
 
 use std::collections::BTreeMap;

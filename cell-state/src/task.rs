@@ -91,6 +91,8 @@ pub enum NotStarted {
     NoUser,
     /// The machine could not keep it apart or within its bounds as it was to be.
     NotIsolated,
+    /// The machine has no such bundle or root file system.
+    NoImage,
 }
 
 impl Exit {

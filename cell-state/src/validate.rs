@@ -9,6 +9,7 @@ use crate::constraint::{Matcher, Test};
 use crate::event::CellConfig;
 use crate::fit::DEVICE_MILLI;
 use crate::job::care;
+use crate::job::container::Container;
 use crate::job::{Exec, GroupSpec, JobSpec, PortAsk, Run};
 use crate::machine::MachineSpec;
 use crate::resources::{Dimension, FIXED_NAMES, Resources, Schema, first_over_bound};
@@ -238,7 +239,11 @@ fn ports(at: &str, ports: &[PortAsk]) -> Result<(), Rejection> {
 }
 
 fn command(at: &str, exec: &Exec) -> Result<(), Rejection> {
-    if exec.command.is_empty() {
+    if let Some(container) = &exec.container {
+        container.check(at, exec)?;
+    }
+    let is_told = matches!(exec.container.as_deref(), Some(Container::Bundle(_)));
+    if exec.command.is_empty() && !(is_told && exec.args.is_empty()) {
         return Err(Rejection::invalid(format!("{at}.command"), "it is empty; name a program"));
     }
     if exec.args.len().max(exec.env.len()) > bounds::ARGS_MAX {

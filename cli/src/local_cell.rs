@@ -265,7 +265,10 @@ impl LocalCell {
         let data = self.dir.join("agents").join(label);
         fs::create_dir_all(&data).map_err(|source| directory_error(&data, source))?;
         // A cell to try is one's own, and so are its tasks.
-        let mut args = words(&["agent", "--isolation", "none", "--stop-with-stdin", "--name", name]);
+        let mut args = words(&["agent", "--stop-with-stdin", "--name", name]);
+        if !extra.contains(&"--isolation") {
+            args.extend(words(&["--isolation", "none"]));
+        }
         args.extend([OsString::from("--data"), data.into()]);
         args.extend(self.connection_args());
         args.extend(words(extra));

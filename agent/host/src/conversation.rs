@@ -77,7 +77,7 @@ impl Place {
         let (id, dir) = self.find(request)?;
         let failed = |error| format!("can't read the state of task {id}: {error}");
         let ended = dir.exit().map_err(failed)?.is_some();
-        let child = dir.live().map_err(failed)?.and_then(|live| main_process(&live));
+        let child = main_process(&dir).map_err(failed)?;
         match child.filter(|_| !ended) {
             Some(child) => Ok((id, dir, child)),
             None => Err(format!("task {} is not running on machine {}", request.task, self.machine)),

@@ -9,11 +9,14 @@
 //! stub    mounts    the view of files
 //!         privileges  user, capabilities, limits
 //!         filter    system calls
+//!         container, config   what a runtime is told of all this, for tasks of the `oci` driver
 //! ```
 //! The shim decides nothing: what it can't do as it was told is a start that failed.
 
 pub(crate) mod ability;
 pub(crate) mod cgroup;
+pub(crate) mod config;
+pub(crate) mod container;
 mod filter;
 mod hierarchies;
 mod mount_table;
@@ -22,6 +25,7 @@ mod namespaces;
 mod own_groups;
 pub(crate) mod plan;
 mod privileges;
+mod runtime;
 mod users;
 
 use std::collections::BTreeMap;

@@ -1,11 +1,13 @@
 //! Processes by pid and start time: a pid alone may have been given to another process meanwhile.
 
 use std::fs;
+use std::io;
 
 use rustix::process::Pid;
 use serde::{Deserialize, Serialize};
 
-use crate::task_dir::Live;
+use crate::isolation::container::pid_file;
+use crate::task_dir::TaskDir;
 
 /// A process that can't be mistaken for another one of the same boot.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -69,13 +71,25 @@ pub(crate) fn parse(stat: &str) -> Option<Stat> {
 }
 
 /// The main process of a task that runs: the first child of its shim, which adopts others later; of a task with process
-/// numbers of its own the first child of that one, which is only its parent.
-pub(crate) fn main_process(live: &Live) -> Option<Identity> {
-    let shim = live.shim.filter(|shim| live.boot == boot_id() && shim.is_alive())?;
+/// numbers of its own the first child of that one, which is only its parent; of a container the child of that one that the
+/// runtime has named.
+pub(crate) fn main_process(dir: &TaskDir) -> io::Result<Option<Identity>> {
+    let Some(live) = dir.live()? else { return Ok(None) };
+    let Some(shim) = live.shim.filter(|shim| live.boot == boot_id() && shim.is_alive()) else {
+        return Ok(None);
+    };
     let first = |of: i32| children(of).first().copied().and_then(Identity::of);
-    let child = first(shim.pid)?;
-    let main = if numbers(child.pid) > numbers(shim.pid) { first(child.pid)? } else { child };
-    main.is_alive().then_some(main)
+    let Some(child) = first(shim.pid) else { return Ok(None) };
+    let main = if dir.launch()?.container.is_some() {
+        // While the runtime is at work, its own processes are of the machine.
+        let named = fs::read_to_string(pid_file(dir)).ok().and_then(|pid| pid.trim().parse().ok());
+        named.filter(|pid| children(child.pid).contains(pid)).and_then(Identity::of)
+    } else if numbers(child.pid) > numbers(shim.pid) {
+        first(child.pid)
+    } else {
+        Some(child)
+    };
+    Ok(main.filter(Identity::is_alive))
 }
 
 /// How many numbers a process has: one for each namespace of processes that it is seen from.

@@ -20,6 +20,7 @@
 //! Signals to the shim: TERM is passed on to the task's process group; USR1 kills the group. When the task's main process
 //! ends, whatever it started and left is killed, and once nothing is left the exit status is written.
 
+mod container;
 mod context;
 mod control;
 mod enter;

@@ -7,6 +7,7 @@
 //!   exit.json             how it ended; the last thing the shim makes
 //!   work/                 the working directory, unless the spec names another
 //!   tmp/                  what a task with a view of its own sees as /tmp
+//!   bundle/ runtime/      what the runtime of a container reads, and what it keeps; runtime.log is its own
 //!   stdout-<offset>.log   output from that byte on; the highest offset is being written
 //!   stderr-<offset>.log
 //! ```
@@ -31,6 +32,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::bounds::OWN_FILE_BYTES_MAX;
 use crate::isolation::Confine;
+use crate::isolation::container::Container;
 use crate::process::Identity;
 
 /// The working directory's name.
@@ -62,6 +64,9 @@ pub(crate) struct Launch {
     pub(crate) ports: BTreeMap<String, u16>,
     #[serde(default)]
     pub(crate) care: Care,
+    /// Its container; `None` is a process of the machine.
+    #[serde(default)]
+    pub(crate) container: Option<Container>,
 }
 
 /// Who has this start: `live.json`.

@@ -119,6 +119,7 @@ struct Sampler {
 
 /// What is remembered of a placement from sample to sample.
 struct Known {
+    dir: TaskDir,
     shim: Identity,
     cgroups: Option<Cgroups>,
     /// How often it was looked whether it has cgroups of its own: it moves into them after it has started.
@@ -161,14 +162,14 @@ impl Sampler {
 impl Known {
     fn find(dir: &TaskDir) -> Option<Known> {
         let shim = dir.live().ok()??.shim?;
-        Some(Known { shim, cgroups: None, looks: 0, last: Usage::default(), at: None })
+        Some(Known { dir: dir.clone(), shim, cgroups: None, looks: 0, last: Usage::default(), at: None })
     }
 
     fn sample(&mut self, now: Instant) -> Option<Usage> {
         if self.cgroups.is_none() && self.looks < CGROUP_LOOKS {
             self.looks += 1;
-            self.cgroups =
-                process::children(self.shim.pid).first().and_then(|main| Cgroups::of(*main, self.shim.pid));
+            let main = process::main_process(&self.dir).ok().flatten();
+            self.cgroups = main.and_then(|main| Cgroups::of(main.pid, self.shim.pid));
         }
         let counted = match &self.cgroups {
             Some(cgroups) => cgroups.read(),
@@ -217,15 +218,28 @@ mod tests {
         );
     }
 
+    /// A process that is ended whatever becomes of the test.
+    struct Hog(std::process::Child);
+
+    impl Drop for Hog {
+        fn drop(&mut self) {
+            // It may have been ended before.
+            let _ = self.0.kill();
+        }
+    }
+
     #[test]
     fn usage_since_the_last_sample_is_told_and_counts_never_go_back() {
         let own = Identity::own().expect("this process");
+        let dir = TaskDir::at(PathBuf::new());
         let mut known =
-            Known { shim: own, cgroups: None, looks: CGROUP_LOOKS, last: Usage::default(), at: None };
+            Known { dir, shim: own, cgroups: None, looks: CGROUP_LOOKS, last: Usage::default(), at: None };
         let start = Instant::now();
         known.last.read_bytes = u64::MAX;
         let mut child =
-            std::process::Command::new("sh").args(["-c", "while :; do :; done"]).spawn().expect("sh");
+            Hog(std::process::Command::new("sh").args(["-c", "while :; do :; done"]).spawn().expect("sh"));
+        // It has no memory yet while it becomes a shell.
+        while process_tree::read(own).is_none_or(|counted| counted.memory_bytes == 0) {}
         let first = known.sample(start).expect("it is there");
         assert_eq!((first.cpu_milli, first.read_bytes), (0, u64::MAX));
         assert!(first.processes >= 1 && first.memory_bytes > 0, "{first:?}");
@@ -236,8 +250,8 @@ mod tests {
                 break next;
             }
         };
-        child.kill().expect("it runs");
-        child.wait().expect("it ends");
+        child.0.kill().expect("it runs");
+        child.0.wait().expect("it ends");
         assert!(used.memory_peak_bytes >= used.memory_bytes, "{used:?}");
     }
 }

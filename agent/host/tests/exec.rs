@@ -2,6 +2,7 @@
 
 mod care;
 mod isolation;
+mod oci;
 mod site;
 
 use agent::Signal;

@@ -1,10 +1,11 @@
-//! Commands: what a task of the `exec` driver runs, and what that asks of a machine.
+//! Commands: what a task of the `exec` and `oci` drivers runs, and what that asks of a machine.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 use super::care::Care;
+use super::container::Container;
 use super::isolation::Isolation;
 use super::{GroupSpec, Run};
 use crate::constraint::Constraint;
@@ -30,6 +31,8 @@ pub struct Exec {
     pub isolation: Box<Isolation>,
     /// How it is looked after while it runs.
     pub care: Box<Care>,
+    /// A root file system of its own; `None` is the machine's. That of a bundle may leave the command open.
+    pub container: Option<Box<Container>>,
 }
 
 impl Exec {
@@ -45,6 +48,7 @@ impl Exec {
             log_age_us: None,
             isolation: Box::default(),
             care: Box::default(),
+            container: None,
         }
     }
 }
@@ -55,6 +59,7 @@ impl GroupSpec {
         let mut conditions = self.constraints.clone();
         if let Run::Exec(exec) = &self.run {
             conditions.extend(exec.isolation.conditions());
+            conditions.extend(exec.container.as_ref().map(|_| Container::condition()));
         }
         conditions
     }

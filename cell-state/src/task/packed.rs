@@ -69,6 +69,7 @@ fn code_of_exit(exit: Option<Exit>) -> (u8, i32) {
             NotStarted::Unfit => (9, 0),
             NotStarted::NoUser => (11, 0),
             NotStarted::NotIsolated => (12, 0),
+            NotStarted::NoImage => (14, 0),
         },
         Some(Exit::Unseen) => (10, 0),
         Some(Exit::OutOfMemory(kill)) => {
@@ -92,6 +93,7 @@ fn exit_of_code(kind: u8, number: i32) -> Option<Exit> {
         10 => Exit::Unseen,
         11 => Exit::NotStarted(NotStarted::NoUser),
         12 => Exit::NotStarted(NotStarted::NotIsolated),
+        14 => Exit::NotStarted(NotStarted::NoImage),
         kind if kind & OUT_OF_MEMORY != 0 => {
             Exit::OutOfMemory(MemoryKill::from_bits(kind & !OUT_OF_MEMORY, number as u32))
         }

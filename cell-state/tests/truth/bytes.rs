@@ -7,6 +7,7 @@ use std::fmt::Write;
 use cell_state::constraint::{Constraint, Test};
 use cell_state::event::{CellConfig, Committed, Event, Report, Seen};
 use cell_state::fit::Misfit;
+use cell_state::job::container::Container;
 use cell_state::job::isolation::{Isolation, Share};
 use cell_state::job::{Band, Exec, JobSpec, PortAsk, Run, Spread};
 use cell_state::machine::{Grant, MachineSpec, MachineState};
@@ -70,6 +71,7 @@ fn spec() -> JobSpec {
             ..Isolation::default()
         }),
         care: Box::default(),
+        container: Some(Box::new(Container::Bundle("/srv/b".into()))),
     });
     spec.groups.push(words::group("sim"));
     spec.groups[1].run = Run::Simulated { run_for_us: Some(5_000_000), exit_code: -1 };

@@ -26,7 +26,7 @@ use crate::failure::{Ended, Failure};
 use crate::job_file::{self, Amount, Document, Syntax, duration_us};
 use crate::local_cell::{LocalCell, SERVER};
 use crate::typed::connect::Format;
-use crate::typed::load::{LoadDriver, LoadTasksArgs};
+use crate::typed::load::{LoadDriver, LoadIsolation, LoadTasksArgs};
 
 /// The scheduler, and the machine or the prefix of the machines, in a cell of its own.
 const SCHEDULER: &str = "batch";
@@ -37,6 +37,7 @@ pub(crate) struct LoadTasks {
     tasks: u32,
     command: Vec<String>,
     driver: LoadDriver,
+    isolation: LoadIsolation,
     at_once: u32,
     timeout: Duration,
     target: Target,
@@ -100,7 +101,16 @@ impl LoadTasks {
             None => Target::Own(args.dir.unwrap_or_else(std::env::temp_dir)),
         };
         let timeout = Duration::from_micros(timeout);
-        Ok(LoadTasks { tasks: args.tasks, command, driver: args.driver, at_once, timeout, target, format })
+        Ok(LoadTasks {
+            tasks: args.tasks,
+            command,
+            driver: args.driver,
+            isolation: args.isolation,
+            at_once,
+            timeout,
+            target,
+            format,
+        })
     }
 }
 
@@ -185,7 +195,7 @@ async fn own_in(load: &LoadTasks, cell: &mut LocalCell) -> Result<Ran, Failure> 
     let scheduler = cell.start_scheduler(SCHEDULER, SCHEDULER, SCHEDULER, &["--log", "warn"])?;
     // Each task asks for a millicore, so the bound holds by arithmetic.
     let cpu = format!("{}m", load.at_once);
-    let args = ["--cpu", &cpu, "--log", "warn"];
+    let args = ["--cpu", &cpu, "--log", "warn", "--isolation", load.isolation.word()];
     let agent = match load.driver {
         LoadDriver::Exec => cell.start_agent(MACHINE, &args)?,
         LoadDriver::Simulated => cell.start_simulated_agent(&format!("{MACHINE}-"), 1, &args)?,

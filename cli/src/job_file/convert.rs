@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 
 use cell_state::bounds;
+use cell_state::job::container::Container;
 use cell_state::job::{Exec, GroupSpec, JobKind, JobSpec, PortAsk, Restart, RestartOn, Run, Spread};
 use cell_state::resources::{Dimension, Resources as Vector, Schema};
 
 use super::document::{Node, Value};
 use super::section::{Given, Section};
 use super::units::{self, Amount};
-use super::{JobFileError, Resources, care, constraint, fields, isolation};
+use super::{JobFileError, Resources, care, constraint, container, fields, isolation};
 
 /// The bytes of a log file's rotation limit: at least what validation asks for.
 const LOG_BYTES_MIN: u64 = 1_024;
@@ -184,22 +185,29 @@ fn restart(given: Option<Given<'_>>, kind: JobKind) -> Result<Restart, JobFileEr
 #[derive(Clone, Copy)]
 enum Driver {
     Exec,
+    Oci,
     Simulated,
 }
 
 fn run(group: &Section<'_>) -> Result<Run, JobFileError> {
     let given = group.require("run", "a [groups.run] table with command = \"…\"")?;
     let section = Section::open(given.path.clone(), given.node, "groups[].run")?;
-    let drivers = [("exec", Driver::Exec), ("simulated", Driver::Simulated)];
+    let drivers = [("exec", Driver::Exec), ("oci", Driver::Oci), ("simulated", Driver::Simulated)];
     let isolation = group.get("isolation");
     match section.get("driver").map_or(Ok(Driver::Exec), |d| d.word(&drivers))? {
-        Driver::Exec => {
+        driver @ (Driver::Exec | Driver::Oci) => {
             only(&section, "simulated", &["run_for", "exit_code"])?;
+            let container = container::container(&section, matches!(driver, Driver::Oci))?;
             let isolation = Box::new(isolation::isolation(isolation)?);
-            Ok(Run::Exec(Exec { isolation, care: Box::new(care::care(group)?), ..exec(&section)? }))
+            Ok(Run::Exec(Exec {
+                isolation,
+                care: Box::new(care::care(group)?),
+                ..exec(&section, container)?
+            }))
         }
         Driver::Simulated => {
             only(&section, "exec", EXEC_FIELDS)?;
+            only(&section, "oci", container::FIELDS)?;
             only(group, "exec", &care::FIELDS)?;
             if let Some(stray) = isolation {
                 return Err(stray.error("a simulated task has no process to isolate; remove the table"));
@@ -213,7 +221,7 @@ fn run(group: &Section<'_>) -> Result<Run, JobFileError> {
 const EXEC_FIELDS: &[&str] = &["command", "args", "env", "directory", "log_size", "log_files", "log_age"];
 
 /// Refuses fields that belong to the other driver.
-fn only(section: &Section<'_>, driver: &str, others: &[&str]) -> Result<(), JobFileError> {
+pub(super) fn only(section: &Section<'_>, driver: &str, others: &[&str]) -> Result<(), JobFileError> {
     match others.iter().find_map(|name| section.get(name)) {
         Some(stray) => {
             Err(stray.error(format!("belongs to driver = {driver:?} only; remove one of the two")))
@@ -222,11 +230,8 @@ fn only(section: &Section<'_>, driver: &str, others: &[&str]) -> Result<(), JobF
     }
 }
 
-fn exec(section: &Section<'_>) -> Result<Exec, JobFileError> {
-    let command = section.require("command", "command = \"/bin/true\"")?;
-    if command.text()?.is_empty() {
-        return Err(command.error("\"\" names no program; write command = \"/bin/true\""));
-    }
+fn exec(section: &Section<'_>, container: Option<Container>) -> Result<Exec, JobFileError> {
+    let command = command(section, container.as_ref())?;
     let directory = section.get("directory");
     if let Some(given) = &directory
         && !given.text()?.starts_with('/')
@@ -252,8 +257,26 @@ fn exec(section: &Section<'_>) -> Result<Exec, JobFileError> {
         log_bytes_max,
         log_files_max: section.whole("log_files", 1..=1_000, 5)? as u16,
         log_age_us: duration(section.get("log_age"))?,
-        ..Exec::new(plain(&command)?, args)
+        container: container.map(Box::new),
+        ..Exec::new(command, args)
     })
+}
+
+/// The program; empty when a bundle is to say it.
+fn command(section: &Section<'_>, container: Option<&Container>) -> Result<String, JobFileError> {
+    if matches!(container, Some(Container::Bundle(_))) && section.get("command").is_none() {
+        return match section.get("args") {
+            Some(stray) => {
+                Err(stray.error("arguments without a command; write both, or neither as in the bundle"))
+            }
+            None => Ok(String::new()),
+        };
+    }
+    let command = section.require("command", "command = \"/bin/true\"")?;
+    match command.text()? {
+        "" => Err(command.error("\"\" names no program; write command = \"/bin/true\"")),
+        _ => plain(&command),
+    }
 }
 
 fn environment(given: Option<Given<'_>>) -> Result<BTreeMap<String, String>, JobFileError> {

@@ -10,6 +10,7 @@
 
 mod care;
 mod constraint;
+mod container;
 mod convert;
 mod document;
 mod fields;

@@ -137,7 +137,9 @@ fn group(group: &cell_state::job::GroupSpec, schema: &Schema) -> Value {
     };
     let run = match &group.run {
         Run::Exec(exec) => json!({
-            "driver": "exec",
+            "driver": if exec.container.is_some() { "oci" } else { "exec" },
+            "rootfs": exec.container.as_ref().filter(|it| it.field() == "rootfs").map(|it| it.path()),
+            "bundle": exec.container.as_ref().filter(|it| it.field() == "bundle").map(|it| it.path()),
             "command": exec.command,
             "args": exec.args,
             "env": exec.env,

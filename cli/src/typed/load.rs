@@ -47,6 +47,9 @@ pub(crate) struct LoadTasksArgs {
     /// What runs the tasks: processes of the machine, or nothing at all
     #[arg(long, value_enum, value_name = "DRIVER", default_value = "exec")]
     pub(crate) driver: LoadDriver,
+    /// What the agent of a cell of its own enforces by default: nothing, or all that the machine can
+    #[arg(long, value_enum, value_name = "LEVEL", default_value = "none")]
+    pub(crate) isolation: LoadIsolation,
     /// How many tasks the agent of a cell of its own has room for [default: 512, simulated: 20000]
     #[arg(long, value_name = "N")]
     pub(crate) at_once: Option<u32>,
@@ -79,6 +82,22 @@ impl LoadTasksConnectArgs {
     /// The same as other commands have it.
     pub(crate) fn to(self, server: String) -> ConnectArgs {
         ConnectArgs { server, pki: self.pki, role: None, name: None }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LoadIsolation {
+    None,
+    Standard,
+}
+
+impl LoadIsolation {
+    /// The same word for the agent.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            LoadIsolation::None => "none",
+            LoadIsolation::Standard => "standard",
+        }
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use cell_state::constraint::{Constraint, Test};
 use cell_state::event::{CellConfig, Report, Seen};
+use cell_state::job::container::Container;
 use cell_state::job::isolation::{Isolation, Share};
 use cell_state::job::{Band, Exec, GroupSpec, JobKind, JobSpec, PortAsk, Restart, RestartOn, Run, Spread};
 use cell_state::machine::{DEFAULT_PORTS, MachineSpec, MachineState};
@@ -71,6 +72,7 @@ pub(crate) fn job() -> JobSpec {
         log_age_us: Some(3_600_000_000),
         isolation: Box::new(Isolation { pids_max: Some(64), ipc: Share::Host, ..Isolation::default() }),
         care: Box::default(),
+        container: Some(Box::new(Container::Rootfs("image".into()))),
     };
     let web = GroupSpec {
         name: "web".into(),

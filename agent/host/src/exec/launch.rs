@@ -10,7 +10,7 @@ use cell_state::task::NotStarted;
 
 use crate::isolation;
 use crate::isolation::ability::Ability;
-use crate::isolation::plan::plan;
+use crate::isolation::plan::{container, plan};
 use crate::task_dir::{Launch, TaskDir};
 
 /// What to run for a placement, or why this driver can't.
@@ -26,7 +26,12 @@ pub(super) fn launch(
         return Err(NotStarted::NoDriver);
     };
     let confine = plan(ability, start, exec, machine, data)?;
+    let container = container(ability, start, exec)?;
     let mut env = own_env(start, machine, dir);
+    if container.is_some() {
+        // It has its own.
+        env.remove("PATH");
+    }
     if confine.view.is_some() {
         env.insert("OHM_TASK_DIR".to_owned(), isolation::WORK.to_owned());
     }
@@ -45,6 +50,7 @@ pub(super) fn launch(
         confine,
         ports: ports.zip(start.intent.grant.ports.iter().copied()).collect(),
         care: (*exec.care).clone(),
+        container,
     })
 }
 

@@ -13,6 +13,7 @@ use tokio::io::unix::AsyncFd;
 use super::launch::DIR_VARIABLE;
 use crate::bounds::{ORPHANS_EVERY, WATCH_EVERY};
 use crate::isolation::cgroup::Cgroup;
+use crate::isolation::container::forget;
 use crate::process::{self, Identity};
 use crate::task_dir::TaskDir;
 
@@ -144,6 +145,7 @@ fn look_once(dir: &TaskDir, shim: Option<Identity>) -> Option<Exit> {
     let cgroup = dir.launch().ok().and_then(|launch| launch.confine.cgroup);
     let orphans = orphans(dir, shim, cgroup.as_ref());
     if orphans.is_empty() {
+        forget(dir);
         if let Some(Err(error)) = cgroup.map(|cgroup| cgroup.remove()) {
             tracing::warn!(dir = %dir.path().display(), %error, "can't remove the control groups of a task");
         }

@@ -9,6 +9,7 @@ use std::process::{Command, Stdio};
 
 use agent::{Intent, PlacementId};
 use cell_state::job::care::Care;
+use cell_state::job::container;
 use cell_state::job::isolation::{LIMITS, attribute};
 use cell_state::machine::Grant;
 use cell_state::task::Exit;
@@ -16,10 +17,15 @@ use cell_state::{JobId, Resources, TaskId};
 use rustix::process::{geteuid, getrlimit};
 
 use super::cgroup::{Bounds, Cgroup};
+use super::container::Container;
 use super::hierarchies::{Controller, Hierarchies};
+use super::runtime::{self, Runtime};
 use super::{Confine, User, View, own_groups, privileges, users};
 use crate::exec::ShimProgram;
 use crate::task_dir::{Launch, TaskDir};
+
+/// Where a container that is only a trial finds what it runs.
+const TRIAL_PROGRAM: &str = "/trial";
 
 /// What the operator of a machine decides about isolation.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -60,6 +66,8 @@ pub(crate) struct Ability {
     pub(super) ipc: bool,
     pub(super) hostname: bool,
     pub(super) system_calls: bool,
+    /// What runs containers.
+    pub(super) runtime: Option<Runtime>,
 }
 
 impl Ability {
@@ -92,10 +100,12 @@ impl Ability {
             ipc: true,
             hostname: true,
             system_calls: true,
+            runtime: None,
         };
         if !ability.holds(data, shim)? {
             ability.try_one_by_one(data, shim)?;
         }
+        ability.runtime = ability.find_runtime(data, shim)?;
         match is_root && settings.by_default && !ability.users {
             true => Err(refuse_root(settings, shim)),
             false => Ok(ability),
@@ -121,6 +131,7 @@ impl Ability {
         let yes =
             able.into_iter().filter(|(_, able)| *able).map(|(key, _)| (key.to_owned(), "yes".to_owned()));
         let mut attributes: BTreeMap<String, String> = yes.collect();
+        attributes.extend(self.runtime.iter().map(|it| (container::RUNTIME.to_owned(), it.version.clone())));
         attributes.insert(attribute::CGROUP.to_owned(), self.hierarchies.word().to_owned());
         for name in LIMITS {
             let hard = privileges::resource(name).and_then(|resource| getrlimit(resource).maximum);
@@ -182,12 +193,28 @@ impl Ability {
         Ok(())
     }
 
+    /// What runs containers here, as this agent would have it run them.
+    fn find_runtime(&self, data: &Path, shim: &ShimProgram) -> io::Result<Option<Runtime>> {
+        let installed = if self.is_root && self.user.is_some() { runtime::installed() } else { Vec::new() };
+        for runtime in installed {
+            if (Ability { runtime: Some(runtime.clone()), ..self.clone() }).holds(data, shim)? {
+                return Ok(Some(runtime));
+            }
+            tracing::warn!(runtime = %runtime.version, "it can't run containers here as this agent would");
+        }
+        Ok(None)
+    }
+
     /// Whether a task that is confined in every way that this ability names comes to run.
     fn holds(&self, data: &Path, shim: &ShimProgram) -> io::Result<bool> {
         let path = data.join(format!("trial-{}", std::process::id()));
         let _ = fs::remove_dir_all(&path);
         let dir = TaskDir::at(path);
-        dir.create(&self.trial(data, shim))?;
+        let launch = self.trial(data, shim);
+        dir.create(&launch)?;
+        if let Some(container) = &launch.container {
+            fs::create_dir(dir.work().join(container.source.path()))?;
+        }
         let mut command = Command::new(&shim.path);
         command.args(&shim.args).arg("run").arg(dir.path());
         let output = command.stdin(Stdio::null()).output()?;
@@ -218,7 +245,7 @@ impl Ability {
                 writable: Vec::new(),
                 devices: Vec::new(),
             }),
-            processes: self.processes,
+            processes: self.processes && self.runtime.is_none(),
             ipc: self.ipc,
             hostname: self.hostname.then(|| "trial".to_owned()),
             filter: self.system_calls,
@@ -226,6 +253,9 @@ impl Ability {
             ..Confine::default()
         };
         let args = shim.args.iter().map(|arg| arg.to_string_lossy().into_owned());
+        let container = self.runtime.as_ref().map(|runtime| self.trial_container(runtime, shim));
+        // The shim's own program, which is there whatever the view of files.
+        let command = if container.is_some() { TRIAL_PROGRAM } else { "/proc/self/exe" };
         let task = TaskId { job: JobId(0), group: 0, index: 0 };
         Launch {
             incarnation: 0,
@@ -237,8 +267,7 @@ impl Ability {
                 stop_grace_us: 0,
                 stop_after_us: None,
             },
-            // The shim's own program, which is there whatever the view of files.
-            command: "/proc/self/exe".to_owned(),
+            command: command.to_owned(),
             args: args.chain(["trial".to_owned()]).collect(),
             env: BTreeMap::new(),
             directory: None,
@@ -248,6 +277,22 @@ impl Ability {
             confine,
             ports: BTreeMap::new(),
             care: Care::default(),
+            container,
+        }
+    }
+
+    /// A container with nothing of its own, to which the shim's program is lent, with the libraries that it needs.
+    fn trial_container(&self, runtime: &Runtime, shim: &ShimProgram) -> Container {
+        let libraries = ["/lib", "/lib64", "/usr/lib", "/usr/lib64"].map(PathBuf::from).into_iter();
+        let libraries = libraries.filter(|path| path.is_dir()).map(|path| (path.clone(), path));
+        let program = fs::canonicalize(&shim.path).unwrap_or_else(|_| shim.path.clone());
+        Container {
+            runtime: runtime.path.clone(),
+            source: container::Container::Rootfs("rootfs".to_owned()),
+            user: None,
+            may_be_root: false,
+            cgroup: self.hierarchies.path_of(&format!("trial-{}", std::process::id())),
+            lent: libraries.chain([(program, PathBuf::from(TRIAL_PROGRAM))]).collect(),
         }
     }
 }

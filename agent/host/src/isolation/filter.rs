@@ -12,62 +12,69 @@ use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule, TargetArch,
 };
 
+use serde_json::{Value, json};
+
 type Rules = BTreeMap<i64, Vec<SeccompRule>>;
 
+/// System calls with their names.
+macro_rules! calls {
+    ($($(#[$on:meta])* $call:ident),* $(,)?) => { &[$($(#[$on])* (stringify!($call), libc::$call)),*] };
+}
+
 /// Refused whatever the arguments.
-const REFUSED: &[i64] = &[
-    libc::SYS_acct,
-    libc::SYS_add_key,
-    libc::SYS_adjtimex,
-    libc::SYS_bpf,
-    libc::SYS_chroot,
-    libc::SYS_clock_adjtime,
-    libc::SYS_clock_settime,
-    libc::SYS_delete_module,
-    libc::SYS_fanotify_init,
-    libc::SYS_finit_module,
-    libc::SYS_fsconfig,
-    libc::SYS_fsmount,
-    libc::SYS_fsopen,
-    libc::SYS_fspick,
-    libc::SYS_init_module,
-    libc::SYS_io_uring_enter,
-    libc::SYS_io_uring_register,
-    libc::SYS_io_uring_setup,
-    libc::SYS_kcmp,
-    libc::SYS_kexec_file_load,
-    libc::SYS_kexec_load,
-    libc::SYS_keyctl,
-    libc::SYS_lookup_dcookie,
-    libc::SYS_mount,
-    libc::SYS_mount_setattr,
-    libc::SYS_move_mount,
-    libc::SYS_name_to_handle_at,
-    libc::SYS_nfsservctl,
-    libc::SYS_open_by_handle_at,
-    libc::SYS_open_tree,
-    libc::SYS_perf_event_open,
-    libc::SYS_pivot_root,
-    libc::SYS_quotactl,
-    libc::SYS_reboot,
-    libc::SYS_request_key,
-    libc::SYS_setdomainname,
-    libc::SYS_sethostname,
-    libc::SYS_setns,
-    libc::SYS_settimeofday,
-    libc::SYS_swapoff,
-    libc::SYS_swapon,
-    libc::SYS_syslog,
-    libc::SYS_umount2,
-    libc::SYS_unshare,
-    libc::SYS_userfaultfd,
-    libc::SYS_vhangup,
+const REFUSED: &[(&str, i64)] = calls![
+    SYS_acct,
+    SYS_add_key,
+    SYS_adjtimex,
+    SYS_bpf,
+    SYS_chroot,
+    SYS_clock_adjtime,
+    SYS_clock_settime,
+    SYS_delete_module,
+    SYS_fanotify_init,
+    SYS_finit_module,
+    SYS_fsconfig,
+    SYS_fsmount,
+    SYS_fsopen,
+    SYS_fspick,
+    SYS_init_module,
+    SYS_io_uring_enter,
+    SYS_io_uring_register,
+    SYS_io_uring_setup,
+    SYS_kcmp,
+    SYS_kexec_file_load,
+    SYS_kexec_load,
+    SYS_keyctl,
+    SYS_lookup_dcookie,
+    SYS_mount,
+    SYS_mount_setattr,
+    SYS_move_mount,
+    SYS_name_to_handle_at,
+    SYS_nfsservctl,
+    SYS_open_by_handle_at,
+    SYS_open_tree,
+    SYS_perf_event_open,
+    SYS_pivot_root,
+    SYS_quotactl,
+    SYS_reboot,
+    SYS_request_key,
+    SYS_setdomainname,
+    SYS_sethostname,
+    SYS_setns,
+    SYS_settimeofday,
+    SYS_swapoff,
+    SYS_swapon,
+    SYS_syslog,
+    SYS_umount2,
+    SYS_unshare,
+    SYS_userfaultfd,
+    SYS_vhangup,
     #[cfg(target_arch = "x86_64")]
-    libc::SYS_ioperm,
+    SYS_ioperm,
     #[cfg(target_arch = "x86_64")]
-    libc::SYS_iopl,
+    SYS_iopl,
     #[cfg(target_arch = "x86_64")]
-    libc::SYS_uselib,
+    SYS_uselib,
 ];
 
 /// Flags of `clone` that make namespaces.
@@ -95,7 +102,7 @@ fn programs() -> Result<[BpfProgram; 2], seccompiler::BackendError> {
         let refuse = SeccompAction::Errno(errno as u32);
         BpfProgram::try_from(SeccompFilter::new(rules, SeccompAction::Allow, refuse, arch)?)
     };
-    let mut refused: Rules = REFUSED.iter().map(|call| (*call, Vec::new())).collect();
+    let mut refused: Rules = REFUSED.iter().map(|(_, call)| (*call, Vec::new())).collect();
     refused.insert(libc::SYS_clone, NAMESPACES.into_iter().map(has_flag).collect::<Result<_, _>>()?);
     // Typing for the terminal of somebody else.
     let typing = SeccompCondition::new(1, Dword, SeccompCmpOp::Eq, libc::TIOCSTI)?;
@@ -107,6 +114,20 @@ fn programs() -> Result<[BpfProgram; 2], seccompiler::BackendError> {
 fn has_flag(flag: i32) -> Result<SeccompRule, seccompiler::BackendError> {
     let bit = flag as u64;
     SeccompRule::new(vec![SeccompCondition::new(0, Qword, SeccompCmpOp::MaskedEq(bit), bit)?])
+}
+
+/// The same for the runtime of a container.
+pub(super) fn profile() -> Value {
+    let errno = |names: Value, errno: i32, args: Value| json!({"names": names, "action": "SCMP_ACT_ERRNO", "errnoRet": errno, "args": args});
+    let bits = |index: u32, mask: u64, value: u64| json!([{"index": index, "value": mask, "valueTwo": value, "op": "SCMP_CMP_MASKED_EQ"}]);
+    let names = REFUSED.iter().map(|(name, _)| name.trim_start_matches("SYS_"));
+    let mut rules = vec![errno(names.collect(), libc::EPERM, json!([]))];
+    for flag in NAMESPACES {
+        rules.push(errno(json!(["clone"]), libc::EPERM, bits(0, flag as u64, flag as u64)));
+    }
+    rules.push(errno(json!(["ioctl"]), libc::EPERM, bits(1, u64::from(u32::MAX), libc::TIOCSTI)));
+    rules.push(errno(json!(["clone3"]), libc::ENOSYS, json!([])));
+    json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": rules})
 }
 
 #[cfg(test)]

@@ -74,6 +74,8 @@ pub(super) struct Hierarchies {
     pub(super) controllers: BTreeMap<Controller, Usable>,
     /// The agent's group in the unified hierarchy, where whole groups can be killed at once.
     pub(super) unified: Option<PathBuf>,
+    /// The agent's group, from the root of each hierarchy.
+    path: PathBuf,
     /// The agent's groups, whether they can be used or not.
     pub(super) held: Arc<Held>,
 }
@@ -82,9 +84,11 @@ impl Hierarchies {
     /// Looks at the mounts, and makes the agent's groups at `path` below each hierarchy's root.
     pub(super) fn prepare(path: &Path) -> Hierarchies {
         let table = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+        let path = Path::new("/").join(path);
+        let below_root = path.strip_prefix("/").unwrap_or(&path);
         let (mut found, mut held) = (Hierarchies::default(), Held::default());
         for mount in mount_table::parse(&table) {
-            let parent = mount.at.join(path);
+            let parent = mount.at.join(below_root);
             match mount.kind.as_str() {
                 "cgroup2" => found.unified(&mount.at, &parent, &mut held),
                 "cgroup" => {
@@ -92,7 +96,8 @@ impl Hierarchies {
                     let here =
                         |c: &Controller| c.names(Version::V1).is_some_and(|(name, _)| names.contains(&name));
                     let here: Vec<Controller> = Controller::ALL.into_iter().filter(here).collect();
-                    if !here.is_empty() && usable(&parent, &mut held) {
+                    // In those without use here runtimes of containers make groups below it.
+                    if usable(&parent, &mut held) {
                         here.into_iter().for_each(|controller| found.add(controller, Version::V1, &parent));
                     }
                 }
@@ -100,6 +105,7 @@ impl Hierarchies {
             }
         }
         held.sweep();
+        found.path = path;
         found.held = Arc::new(held);
         found
     }
@@ -127,6 +133,11 @@ impl Hierarchies {
             let usable = Usable { version, parent: parent.to_owned(), knob };
             self.controllers.entry(controller).or_insert(usable);
         }
+    }
+
+    /// The group of a task called `name`, from the root of each hierarchy.
+    pub(super) fn path_of(&self, name: &str) -> PathBuf {
+        self.path.join(name)
     }
 
     /// Which versions there are, in a word.

@@ -11,6 +11,7 @@ use cell_state::task::NotStarted;
 
 use super::ability::Ability;
 use super::cgroup::{Bounds, Cgroup};
+use super::container::Container;
 use super::{Confine, User, View, users};
 
 /// The longest host name the kernel takes.
@@ -31,15 +32,18 @@ pub(crate) fn plan(
     data: &Path,
 ) -> Result<Confine, NotStarted> {
     let asked = &exec.isolation;
+    let is_container = exec.container.is_some();
     let own = |share: Share, can: bool| match share {
-        Share::Open => Ok(can && ability.settings.by_default),
+        // Who asks for a container asks for one that is closed.
+        Share::Open => Ok(can && (ability.settings.by_default || is_container)),
         Share::Private if can => Ok(true),
         Share::Private => Err(NotStarted::NotIsolated),
         Share::Host => Ok(false),
     };
-    let processes = own(asked.processes, ability.processes)?;
-    let view = own(asked.filesystem, ability.filesystem)?;
-    let user = user(ability, asked)?;
+    // Both are the runtime's to make for a container.
+    let processes = !is_container && own(asked.processes, ability.processes)?;
+    let view = is_container || own(asked.filesystem, ability.filesystem)?;
+    let user = if is_container { ability.user.clone() } else { user(ability, asked)? };
     if asked.is_privileged() && !ability.settings.allow_privileged {
         return Err(NotStarted::NotIsolated);
     }
@@ -47,7 +51,7 @@ pub(crate) fn plan(
     let hostname = own(asked.hostname, ability.hostname)?;
     let filter = own(asked.system_calls, ability.system_calls)?;
     let is_root = user.as_ref().map_or(ability.is_root, |user| user.uid == 0);
-    let is_bounded = ability.settings.by_default || asked.is_bounded();
+    let is_bounded = ability.settings.by_default || is_container || asked.is_bounded();
     let bounds = bounds(start, asked, processes);
     let cgroup = || Cgroup::plan(&ability.hierarchies, &start.intent.id.to_string(), &bounds);
     Ok(Confine {
@@ -69,10 +73,32 @@ pub(crate) fn plan(
     })
 }
 
+/// The container of a placement, or why there can't be one. `None` when the job asks for none.
+pub(crate) fn container(
+    ability: &Ability,
+    start: &Start,
+    exec: &Exec,
+) -> Result<Option<Container>, NotStarted> {
+    let Some(source) = &exec.container else { return Ok(None) };
+    let runtime = ability.runtime.as_ref().ok_or(NotStarted::NoDriver)?;
+    Ok(Some(Container {
+        runtime: runtime.path.clone(),
+        source: (**source).clone(),
+        user: exec.isolation.user.clone(),
+        may_be_root: ability.settings.allow_privileged,
+        cgroup: ability.hierarchies.path_of(&start.intent.id.to_string()),
+        lent: Vec::new(),
+    }))
+}
+
 fn user(ability: &Ability, asked: &Isolation) -> Result<Option<User>, NotStarted> {
     match &asked.user {
         Some(_) if !ability.users => Err(NotStarted::NotIsolated),
-        Some(named) => users::find(named).map(Some).ok_or(NotStarted::NoUser),
+        Some(named) => match users::find(named).ok_or(NotStarted::NoUser)? {
+            // By another name than those that placement looks at.
+            User { uid: 0, .. } if !ability.settings.allow_privileged => Err(NotStarted::NotIsolated),
+            user => Ok(Some(user)),
+        },
         None => Ok(ability.user.clone().filter(|_| ability.settings.by_default)),
     }
 }

@@ -82,6 +82,19 @@ pub(super) fn resource(name: &str) -> Option<Resource> {
     })
 }
 
+/// The same limit in the terms of container runtimes.
+pub(super) fn name_of_limit(name: &str) -> Option<&'static str> {
+    Some(match name {
+        "open_files" => "RLIMIT_NOFILE",
+        "core_size" => "RLIMIT_CORE",
+        "file_size" => "RLIMIT_FSIZE",
+        "locked_memory" => "RLIMIT_MEMLOCK",
+        "stack_size" => "RLIMIT_STACK",
+        "address_space" => "RLIMIT_AS",
+        _ => return None,
+    })
+}
+
 /// The capability of that name in a job file.
 fn capability(name: &str) -> Option<CapabilitySet> {
     Some(match name {
@@ -107,6 +120,6 @@ mod tests {
     #[test]
     fn every_name_a_job_may_use_means_something() {
         assert!(CAPABILITIES.iter().all(|name| capability(name).is_some()));
-        assert!(LIMITS.iter().all(|name| resource(name).is_some()));
+        assert!(LIMITS.iter().all(|name| resource(name).is_some() && name_of_limit(name).is_some()));
     }
 }

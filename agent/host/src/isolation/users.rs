@@ -1,14 +1,22 @@
 //! Users of the machine, as its own files name them.
 
 use std::fs;
+use std::path::Path;
 
 use super::User;
 
 /// The user that a job or an operator names: a name of `/etc/passwd`, or `UID:GID`.
 pub(super) fn find(named: &str) -> Option<User> {
-    let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
-    let groups = fs::read_to_string("/etc/group").unwrap_or_default();
-    find_in(named, &passwd, &groups)
+    find_below(Path::new("/"), named)
+}
+
+/// The same in a root file system, whose links lead nowhere outside it.
+pub(super) fn find_below(root: &Path, named: &str) -> Option<User> {
+    let read = |name: &str| {
+        let file = fs::canonicalize(root.join(name)).ok().filter(|file| file.starts_with(root))?;
+        fs::read_to_string(file).ok()
+    };
+    find_in(named, &read("etc/passwd").unwrap_or_default(), &read("etc/group").unwrap_or_default())
 }
 
 fn find_in(named: &str, passwd: &str, groups: &str) -> Option<User> {

@@ -34,7 +34,7 @@ use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP};
 use super::context::Context;
 use super::launch::is_anywhere;
 use crate::bounds::{ENTER_BYTES_MAX, OUTPUT_READ_BYTES};
-use crate::isolation::{self, Confine};
+use crate::isolation::{self, Confine, container};
 use crate::process;
 use crate::task_dir::TaskDir;
 
@@ -152,10 +152,12 @@ fn drain(mut pipe: &UnixStream) {
 fn start(dir: &TaskDir, plan: &Plan, input: OwnedFd) -> Result<Pid, String> {
     let failed = |what: &str, error: io::Error| format!("can't {what}: {error}");
     let (program, args) = plan.command.split_first().ok_or("no command was given")?;
-    let live = dir.live().map_err(|error| failed("read the state of the task", error))?;
-    let child = live.and_then(|live| process::main_process(&live));
+    let child = process::main_process(dir).map_err(|error| failed("read the state of the task", error))?;
     let task = child.ok_or("the task has ended")?;
-    let confine = dir.launch().map_err(|error| failed("read what the task may do", error))?.confine;
+    let confine = dir
+        .launch()
+        .and_then(|launch| container::rights(&launch, dir))
+        .map_err(|error| failed("read what the task may do", error))?;
     let outputs = io::stdout().as_fd().try_clone_to_owned().and_then(|out| {
         let err = io::stderr().as_fd().try_clone_to_owned()?;
         Ok((out, err))

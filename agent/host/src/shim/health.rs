@@ -18,7 +18,8 @@ use rustix::process::{
 use super::context::Context;
 use super::launch::directory;
 use crate::bounds::HTTP_STATUS_BYTES_MAX;
-use crate::isolation;
+use crate::isolation::{self, container};
+use crate::process;
 use crate::task_dir::{Launch, TaskDir};
 
 /// What is to be done to the process group.
@@ -199,12 +200,17 @@ fn try_once(
     Beside { task, shim }: Beside,
 ) -> io::Result<bool> {
     let _ = setpgid(None, None);
+    let rights = container::rights(launch, dir)?;
     let there = matches!(check, Check::Command { .. });
-    if there {
+    if there && launch.container.is_some() {
+        let main =
+            process::main_process(dir)?.ok_or_else(|| io::Error::other("the container is not there"))?;
+        Context::of(main.pid)?.go()?;
+    } else if there {
         Context::of(task.as_raw_nonzero().get())?.go()?;
         std::env::set_current_dir(directory(dir, launch))?;
     }
-    isolation::give_up_rights(&launch.confine)?;
+    isolation::give_up_rights(&rights)?;
     set_parent_process_death_signal(Some(Signal::KILL))?;
     if getppid() != Some(shim) {
         return Err(io::Error::other("its shim is gone"));
@@ -212,7 +218,11 @@ fn try_once(
     Ok(match check {
         Check::Command { command, args } => {
             let mut command = Command::new(command);
-            command.args(args).env_clear().envs(&launch.env);
+            command.args(args).env_clear();
+            if launch.container.is_some() {
+                command.env("PATH", isolation::config::PATH);
+            }
+            command.envs(&launch.env);
             // What it says is nobody's output.
             command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
             command.status()?.success()

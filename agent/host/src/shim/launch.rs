@@ -12,6 +12,7 @@ use cell_state::task::{Exit, NotStarted};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, Signal, WaitOptions, set_parent_process_death_signal, setpgid, wait};
 
+use super::container;
 use super::control::{Told, say};
 use crate::isolation;
 use crate::task_dir::{Launch, TaskDir};
@@ -25,14 +26,15 @@ pub(super) struct Ends {
 }
 
 /// Why a command doesn't start, for the cell and in words.
-type Why = (NotStarted, String);
+pub(super) type Why = (NotStarted, String);
 
 /// Becomes the command, or its parent; returns when that fails, or when the command has ended, and has told the shim.
 pub(super) fn become_task(dir: &TaskDir, launch: &Launch, ends: Ends) {
     let Ends { stdout, stderr, told } = ends;
     let told = File::from(told);
-    let outcome = match prepare(dir, launch, &told) {
-        Ok(true) => {
+    let outcome = match (prepare(dir, launch, &told), &launch.container) {
+        (Ok(true), Some(container)) => container::keep(dir, launch, container, (stdout, stderr), &told),
+        (Ok(true), None) => {
             let mut command = Command::new(&launch.command);
             command.args(&launch.args).env_clear().envs(&launch.env);
             command.stdin(Stdio::null()).stdout(stdout).stderr(stderr);
@@ -42,8 +44,8 @@ pub(super) fn become_task(dir: &TaskDir, launch: &Launch, ends: Ends) {
             }
         }
         // The shim has gone: nobody may start this any more.
-        Ok(false) => return,
-        Err(why) => Err(why),
+        (Ok(false), _) => return,
+        (Err(why), _) => Err(why),
     };
     if let Err((why, words)) = outcome {
         // Fails when nobody is left to hear it.
@@ -57,6 +59,10 @@ fn prepare(dir: &TaskDir, launch: &Launch, told: &File) -> Result<bool, Why> {
     setpgid(None, None).map_err(|error| failed(error.into()))?;
     if !dies_with_shim(told).map_err(failed)? {
         return Ok(false);
+    }
+    if launch.container.is_some() {
+        // The runtime does the rest.
+        return Ok(true);
     }
     let confine = &launch.confine;
     isolation::enter(confine, dir.path()).map_err(not_isolated)?;

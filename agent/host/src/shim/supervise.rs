@@ -24,6 +24,7 @@ use super::streams::Streams;
 use super::word::{What, Word, Words};
 use crate::bounds::EXIT_WRITES_MAX;
 use crate::isolation::cgroup::Cgroup;
+use crate::isolation::container::forget;
 use crate::process::{self, Identity};
 use crate::task_dir::{Launch, Live, TaskDir};
 
@@ -67,6 +68,7 @@ fn begin(dir: &TaskDir, reporting: Option<Reporting>) -> io::Result<()> {
         Ok(launch) => Life::new(dir, &launch, own, reporting.as_ref()).live(&signals),
         Err(error) => Exit::NotStarted(os(&error)),
     };
+    forget(dir);
     write_exit(dir, exit)?;
     let told = reporting.map(|Reporting { id, words, .. }| words.say(Word { id, what: What::Ended(exit) }));
     match told {

@@ -15,6 +15,14 @@ impl Site {
         groups.filter(|group| group.exists()).collect()
     }
 
+    /// Where its control groups are from the root of each hierarchy, there or not.
+    pub(crate) fn groups_of_agent(&self, n: u32) -> Option<String> {
+        let text = fs::read(self.task(n).join("spec.json")).ok()?;
+        let spec: serde_json::Value = serde_json::from_slice(&text).expect("JSON");
+        let path = spec["container"]["cgroup"].as_str()?;
+        Some(path.trim_start_matches('/').to_owned())
+    }
+
     /// The processes in them.
     pub(crate) fn processes(&self, n: u32) -> Vec<i32> {
         let list = |group: PathBuf| fs::read_to_string(group.join("cgroup.procs")).unwrap_or_default();

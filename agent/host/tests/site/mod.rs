@@ -79,11 +79,12 @@ pub(crate) fn in_directory(directory: &str, run: Run) -> Run {
     Run { directory: Some(directory.into()), ..run }
 }
 
-fn start(incarnation: u64, n: u32, resources: Resources, port: u16, run: Run) -> Start {
-    let group = GroupSpec {
+/// A group of one task.
+pub(crate) fn group_of(run: Run) -> GroupSpec {
+    GroupSpec {
         name: "all".into(),
         count: 1,
-        resources,
+        resources: Resources::ZERO,
         constraints: Vec::new(),
         distinct_machines: false,
         spread: None,
@@ -91,7 +92,11 @@ fn start(incarnation: u64, n: u32, resources: Resources, port: u16, run: Run) ->
         restart: Restart { on: RestartOn::Never, attempts: 0, delay_us: 0 },
         stop_grace_us: 0,
         run: cell_state::job::Run::Exec(run),
-    };
+    }
+}
+
+fn start(incarnation: u64, n: u32, resources: Resources, port: u16, run: Run) -> Start {
+    let group = GroupSpec { resources, ..group_of(run) };
     let job = JobSpec {
         name: "sums".into(),
         kind: JobKind::Batch,

@@ -42,6 +42,7 @@ fn as_json(load: &LoadTasks, measured: &Measured) -> Value {
     json!({
         "driver": driver(load),
         "command": load.command,
+        "isolation": load.isolation.word(),
         "tasks": load.tasks,
         "completed": measured.counts.completed,
         "failed": measured.counts.failed,
