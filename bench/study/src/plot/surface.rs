@@ -50,7 +50,9 @@ pub(super) fn draw(study: &Study, plotted: &Plotted, results: &Results) -> Resul
     canvas.bold(&plotted.title, (30.0, 22.0), 15.0, Beside::Left)?;
     let wide = (SIZE.0 - 80.0) / drawn.len().max(1) as f64;
     for (number, series) in drawn.iter().enumerate() {
-        let view = View { middle: (wide * (number as f64 + 0.5), 216.0), size: (wide * 0.66).min(SIDE) };
+        // Numbers stand at the left and right of each.
+        let middle = (wide * (number as f64 + 0.5) + 12.0, 216.0);
+        let view = View { middle, size: (wide * 0.56).min(SIDE) };
         let of = |x: f64, y: f64| value(series, x, y);
         one(&canvas, &view, (xs, ys), &z, &of)?;
         if drawn.len() > 1 {
