@@ -212,7 +212,8 @@ fn try_once(
     }
     isolation::give_up_rights(&rights)?;
     set_parent_process_death_signal(Some(Signal::KILL))?;
-    if getppid() != Some(shim) {
+    // From among process numbers of the task's own, the shim can't be seen; whoever adopts a child of it can.
+    if getppid().is_some_and(|parent| parent != shim) {
         return Err(io::Error::other("its shim is gone"));
     }
     Ok(match check {
