@@ -13,7 +13,7 @@
 use cell_state::Time;
 
 use crate::agent::Agent;
-use crate::placement::{Placement, PlacementId};
+use crate::placement::{Placement, PlacementId, Wanted};
 
 impl Agent {
     /// Whether a placement here has to know how long ago the server was heard of.
@@ -24,6 +24,19 @@ impl Agent {
     /// The server answered a question that was sent at this time.
     pub(crate) fn heard(&mut self, sent: Time) {
         self.heard_of = self.heard_of.max(Some(sent));
+    }
+
+    /// The server has declared this machine down; for so long it had heard nothing.
+    pub(crate) fn was_silent(&mut self, now: Time, silent_us: Option<u64>) {
+        for id in self.placements.keys().copied().collect::<Vec<_>>() {
+            let placement = &self.placements[&id];
+            if silent_us.is_some() && matches!(placement.spec, Wanted::Asked | Wanted::Retry(_)) {
+                // Nobody here knows yet whether the cell has kept it. Its end is reported, for the case that it has.
+                self.ask_stop(now, id);
+            } else if placement.lost_after.is_over(silent_us) {
+                self.unassign(now, id);
+            }
+        }
     }
 
     fn leased(&self) -> impl Iterator<Item = (PlacementId, &Placement, u64)> {

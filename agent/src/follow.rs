@@ -39,7 +39,7 @@ pub enum Change<'a> {
     State {
         /// Its state from now on.
         state: MachineState,
-        /// What tasks have at most to end, when it is drained.
+        /// What tasks have at most to end, when it is drained; how long it was silent, when it is given up.
         grace_us: Option<u64>,
     },
     /// An agent registered it.

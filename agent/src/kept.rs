@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use cell_state::event::{Report, Seen};
+use cell_state::job::care::LostAfter;
 use cell_state::machine::Grant;
 use cell_state::task::Exit;
 use cell_state::{Resources, TaskId};
@@ -25,6 +26,8 @@ pub struct Intent {
     pub stop_grace_us: u64,
     /// Microseconds without a server after which it is stopped.
     pub stop_after_us: Option<u64>,
+    /// When it is given up because the server hears nothing of this machine.
+    pub lost_after: LostAfter,
 }
 
 /// The record of one placement.

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use cell_state::job::care::LostAfter;
 use cell_state::machine::Grant;
 use cell_state::{Epoch, Resources, TaskId, Time};
 use serde::{Deserialize, Serialize};
@@ -77,6 +78,7 @@ pub(crate) struct Placement {
     pub(crate) grant: Grant,
     pub(crate) stop_grace_us: u64,
     pub(crate) stop_after_us: Option<u64>,
+    pub(crate) lost_after: LostAfter,
     /// Placements that must be gone before it starts.
     pub(crate) waits_for: Vec<PlacementId>,
     pub(crate) spec: Wanted,
@@ -94,6 +96,7 @@ impl Placement {
             grant: Grant::default(),
             stop_grace_us: 0,
             stop_after_us: None,
+            lost_after: LostAfter::Down,
             waits_for: Vec::new(),
             spec: Wanted::Asked,
         }

@@ -22,6 +22,7 @@ impl Agent {
             if let Some((group, demand)) = spec.group(id.task.group) {
                 placement.stop_grace_us = group.stop_grace_us;
                 placement.stop_after_us = stop_after_us(&group.run);
+                placement.lost_after = group.run.lost_after();
                 placement.resources.get_or_insert(demand.resources);
             }
             placement.spec = Wanted::Here(spec.clone());
@@ -230,6 +231,7 @@ fn intent_of(id: PlacementId, placement: &Placement, resources: Resources) -> In
         grant: placement.grant.clone(),
         stop_grace_us: placement.stop_grace_us,
         stop_after_us: placement.stop_after_us,
+        lost_after: placement.lost_after,
     }
 }
 

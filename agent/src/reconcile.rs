@@ -143,8 +143,8 @@ impl Agent {
             Change::Submitted(job, spec) => self.stop_where(now, job, |task| is_surplus(spec, task)),
             Change::State { state: MachineState::Ready, grace_us: _ } => {}
             Change::State { state: MachineState::Draining, grace_us } => self.drain(now, grace_us),
-            Change::State { state: MachineState::Down, grace_us: _ } => {
-                self.lose_all(now);
+            Change::State { state: MachineState::Down, grace_us } => {
+                self.was_silent(now, grace_us);
                 // A registration that came after it is ahead in the log.
                 if at > self.gate && self.is_online() {
                     self.register();
@@ -219,7 +219,7 @@ impl Agent {
     }
 
     /// The cell no longer has this placement here: nobody waits for its reports, and it must go.
-    fn unassign(&mut self, now: Time, id: PlacementId) {
+    pub(crate) fn unassign(&mut self, now: Time, id: PlacementId) {
         let placement = self.placements.get_mut(&id).expect("callers name known placements");
         placement.assigned = false;
         self.ask_stop(now, id);
@@ -258,6 +258,7 @@ fn restored(intent: &Intent) -> Placement {
         grant: intent.grant.clone(),
         stop_grace_us: intent.stop_grace_us,
         stop_after_us: intent.stop_after_us,
+        lost_after: intent.lost_after,
         spec: Wanted::Done,
         ..Placement::waiting(intent.version)
     }

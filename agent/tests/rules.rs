@@ -6,6 +6,7 @@ use std::sync::Arc;
 use agent::bounds::{DISPLACED_RETRY_US, KILL_AGAIN_US, SPEC_RETRY_US};
 use agent::{Agent, Found, Input, Intent, Kept, Output, PlacementId, Refused, Setup, Signal, Spec, Write};
 use cell_state::event::{Event, Report, Seen};
+use cell_state::job::care::LostAfter;
 use cell_state::job::{GroupSpec, JobKind, JobSpec, Restart, RestartOn, Run};
 use cell_state::machine::{Grant, MachineSpec, MachineState};
 use cell_state::page::Assigned;
@@ -185,6 +186,7 @@ fn a_process_nobody_has_assigned_here_is_stopped() {
         grant: Grant::default(),
         stop_grace_us: 0,
         stop_after_us: None,
+        lost_after: LostAfter::Down,
     };
     let mut agent = online(Kept::new(7), vec![Found { intent, exit: None }]);
     drain(&mut agent);
@@ -204,6 +206,7 @@ fn an_intent_without_process_and_result_is_unseen_and_never_started() {
         grant: Grant::default(),
         stop_grace_us: 0,
         stop_after_us: None,
+        lost_after: LostAfter::Down,
     };
     let mut kept = Kept::new(7);
     kept.apply(&Write::Intent(Box::new(intent)));
@@ -275,6 +278,7 @@ fn cut_off_after_a_second(index: u32) -> (Kept, Vec<Found>) {
         grant: Grant::default(),
         stop_grace_us: GRACE_US,
         stop_after_us: Some(1_000_000),
+        lost_after: LostAfter::Down,
     };
     let mut kept = Kept::new(7);
     kept.apply(&Write::Intent(Box::new(intent.clone())));
@@ -311,4 +315,56 @@ fn a_task_that_says_nothing_goes_on_without_a_server() {
     assert!(!agent.needs_lease());
     agent.handle(T0, Input::Disconnected);
     assert_eq!(agent.next_timeout(), None);
+}
+
+#[test]
+fn a_machine_that_was_silent_keeps_what_outlasts_that() {
+    let table = [
+        (LostAfter::Down, Some(11), true),
+        (LostAfter::Silent(60), Some(11), false),
+        (LostAfter::Silent(60), Some(60), true),
+        (LostAfter::Never, Some(1_000), false),
+        (LostAfter::Never, None, true),
+    ];
+    for (lost_after, silent_us, is_over) in table {
+        let (mut kept, mut found) = cut_off_after_a_second(0);
+        let intent = Intent { lost_after, ..found[0].intent.clone() };
+        kept.apply(&Write::Intent(Box::new(intent.clone())));
+        found[0].intent = intent;
+        let mut agent = online(kept, found);
+        agent.handle(T0, Input::Snapshot { at: Seq(1), assigned: &[assigned(0, TaskState::Running)] });
+        drain(&mut agent);
+        let (machine, state) = (MachineId(0), MachineState::Down);
+        let event = Event::MachineStateSet { machine, state, grace_us: silent_us, time: T0 };
+        agent.handle(T0, Input::Event { at: Seq(2), event: &event });
+        let stopped = drain(&mut agent).contains(&Output::Signal(id(0), Signal::Term));
+        assert_eq!(stopped, is_over, "{lost_after:?} {silent_us:?}");
+    }
+}
+
+#[test]
+fn a_clock_that_jumps_delays_a_kill_at_most_and_loses_none() {
+    // Microseconds after the polite signal, and whether the kill is sent then.
+    let table: [&[(u64, bool)]; 3] = [
+        // A day forward.
+        &[(86_400_000_000, true)],
+        // Back to before the signal, and on.
+        &[(0, false), (GRACE_US - 1, false), (GRACE_US, true)],
+        // To and fro.
+        &[(GRACE_US - 1, false), (1, false), (GRACE_US * 3, true)],
+    ];
+    for steps in table {
+        let mut agent = running();
+        let event = Event::JobStopped { job: id(0).task.job, time: T0 };
+        agent.handle(T0.plus(1_000), Input::Event { at: Seq(9), event: &event });
+        assert_eq!(drain(&mut agent), [Output::Signal(id(0), Signal::Term)]);
+        for (us, killed) in steps {
+            agent.handle(T0.plus(us + if *us == 0 { 0 } else { 1_000 }), Input::Wake);
+            assert_eq!(
+                drain(&mut agent).contains(&Output::Signal(id(0), Signal::Kill)),
+                *killed,
+                "{steps:?} {us}"
+            );
+        }
+    }
 }

@@ -195,16 +195,20 @@ pub fn admit(cell: &Cell, time: Time, command: Command) -> Result<Admitted, Reje
         Command::SetQuota { team, band, limit } => set_quota(cell, team, band, limit),
         Command::RegisterMachine { spec, incarnation } => register(cell, time, spec, incarnation),
         Command::SetMachineState { machine, state, grace_us } => {
-            if grace_us.is_some() && state != MachineState::Draining {
-                let problem =
-                    format!("only tasks of a machine that is drained have one, and it is to be {state}");
+            if grace_us.is_some() && state == MachineState::Ready {
+                let problem = "only a machine that is drained or down has one, and it is to be ready";
                 return Err(Rejection::invalid("grace", problem));
             }
             let found = cell
                 .machine_named(&machine)
                 .ok_or_else(|| not_found("machine", &machine, "ohm node list"))?;
             // One that is being drained may be hurried.
-            if found.state == state && grace_us.is_none() {
+            let is_done = match state {
+                MachineState::Ready => true,
+                MachineState::Draining => grace_us.is_none(),
+                MachineState::Down => cell.given_up(found.id, grace_us).is_empty(),
+            };
+            if found.state == state && is_done {
                 return Admitted::unchanged(Answer::Done);
             }
             Admitted::with(Event::MachineStateSet { machine: found.id, state, grace_us, time }, Answer::Done)

@@ -59,8 +59,8 @@ pub enum Event {
         machine: MachineId,
         /// Its state from now on.
         state: MachineState,
-        /// Microseconds that tasks have at most to end once they are asked to, when it is drained; `None` leaves that to
-        /// their jobs.
+        /// When it is drained, microseconds that tasks have at most to end once they are asked to; `None` leaves that to
+        /// their jobs. When it is down, for how long it has been silent: tasks that outlast that stay; `None` loses all.
         grace_us: Option<u64>,
         /// When.
         time: Time,

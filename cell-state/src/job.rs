@@ -159,6 +159,16 @@ pub enum Run {
     },
 }
 
+impl Run {
+    /// When it is given up because its machine isn't heard of.
+    pub fn lost_after(&self) -> care::LostAfter {
+        match self {
+            Run::Exec(exec) => exec.care.lost_after,
+            Run::Simulated { .. } => care::LostAfter::Down,
+        }
+    }
+}
+
 /// Whether a job is meant to run.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Desired {

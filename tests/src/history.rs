@@ -13,6 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use cell_state::event::{CellConfig, Event, Report, Seen};
+use cell_state::job::care::LostAfter;
 use cell_state::job::{Band, JobSpec};
 use cell_state::machine::{Grant, MachineSpec, MachineState};
 use cell_state::verdict::Outcome;
@@ -42,6 +43,8 @@ struct Task {
     machine: Option<MachineId>,
     promised: Resources,
     grant: Grant,
+    /// What the version of its job that it runs says of a silent machine.
+    lost_after: LostAfter,
     /// Tasks it made leave, as long as they are there.
     waits_for: BTreeSet<TaskId>,
 }
@@ -142,7 +145,9 @@ impl History {
             Event::MachineRegistered { machine, spec, incarnation, .. } => {
                 self.register(*machine, spec, *incarnation)
             }
-            Event::MachineStateSet { machine, state, .. } => self.set_state(*machine, *state),
+            Event::MachineStateSet { machine, state, grace_us, .. } => {
+                self.set_state(*machine, *state, *grace_us)
+            }
             Event::JobSubmitted { job, spec, .. } => self.submit(*job, spec),
             Event::JobStopped { job, .. } => {
                 must!(self.jobs.contains_key(job), "{job} is stopped and isn't there");
@@ -194,7 +199,7 @@ impl History {
         let machine = self.machine(id)?;
         if machine.incarnation != incarnation {
             (machine.incarnation, machine.reports_seen) = (incarnation, 0);
-            self.lose_all(id)?;
+            self.lose(id, None)?;
         }
         let machine = self.machine(id)?;
         machine.spec = spec.clone();
@@ -204,11 +209,11 @@ impl History {
         self.within(id)
     }
 
-    fn set_state(&mut self, id: MachineId, state: MachineState) -> Result<(), Wrong> {
+    fn set_state(&mut self, id: MachineId, state: MachineState, us: Option<u64>) -> Result<(), Wrong> {
         self.machine(id)?.state = state;
         match state {
             MachineState::Ready => {}
-            MachineState::Down => self.lose_all(id)?,
+            MachineState::Down => self.lose(id, us)?,
             MachineState::Draining => {
                 let there = self.machine(id)?.tasks.clone();
                 there.into_iter().for_each(|task| self.ask_to_leave(task));
@@ -217,9 +222,20 @@ impl History {
         Ok(())
     }
 
-    fn lose_all(&mut self, id: MachineId) -> Result<(), Wrong> {
+    /// Tasks that outlast a silence of so many microseconds stay, unless they are to end anyway.
+    fn lose(&mut self, id: MachineId, silent_us: Option<u64>) -> Result<(), Wrong> {
         let there = self.machine(id)?.tasks.clone();
-        there.into_iter().for_each(|task| self.lost(task));
+        let stays = |task: &Task| match (task.lost_after, silent_us) {
+            (LostAfter::Never, Some(_)) => true,
+            (LostAfter::Silent(after), Some(silent)) => after > silent,
+            (LostAfter::Down, _) | (_, None) => false,
+        };
+        for task in there {
+            let found = &self.tasks[&task];
+            if !(stays(found) && matches!(found.life, Life::Placed | Life::Running)) {
+                self.lost(task);
+            }
+        }
         Ok(())
     }
 

@@ -14,6 +14,7 @@ use crate::binary;
 pub struct Party {
     /// What it is started through, if not by itself.
     launcher: Vec<OsString>,
+    program: PathBuf,
     args: Vec<OsString>,
     log: PathBuf,
     child: Option<Child>,
@@ -27,7 +28,8 @@ impl Party {
 
     /// Starts it through another program, which must become `ohm` in the same process.
     pub fn start_through(launcher: Vec<OsString>, args: Vec<OsString>, log: PathBuf) -> Party {
-        let mut party = Party { launcher, args, log, child: None };
+        let program = binary::ohm().to_owned();
+        let mut party = Party { launcher, program, args, log, child: None };
         party.restart();
         party
     }
@@ -42,7 +44,7 @@ impl Party {
             Ok((file.try_clone()?, file))
         };
         let (out, err) = open(&self.log).expect("the test's directory is writable");
-        let ohm = binary::ohm().as_os_str().to_owned();
+        let ohm = self.program.as_os_str().to_owned();
         let mut words = self.launcher.iter().chain([&ohm]).chain(&self.args);
         let child = Command::new(words.next().expect("at least ohm"))
             .args(words)
@@ -53,6 +55,11 @@ impl Party {
             .spawn()
             .expect("ohm can be started");
         self.child = Some(child);
+    }
+
+    /// Has another program in the place of `ohm` from the next start on.
+    pub fn set_program(&mut self, program: PathBuf) {
+        self.program = program;
     }
 
     /// Replaces an argument's value from the next start on.

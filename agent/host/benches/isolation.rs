@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use agent::{Intent, PlacementId, Spec, Start};
 use agent_host::IsolationSettings;
 use agent_host::exec::{Exec, Happened, ShimProgram};
+use cell_state::job::care::LostAfter;
 use cell_state::job::isolation::{Isolation, Share};
 use cell_state::job::{Exec as Command, GroupSpec, JobKind, JobSpec, Restart, RestartOn, Run};
 use cell_state::machine::{Grant, MachineSpec};
@@ -70,6 +71,7 @@ fn start(n: u32, isolation: &Isolation) -> Start {
         grant: Grant::default(),
         stop_grace_us: 0,
         stop_after_us: None,
+        lost_after: LostAfter::Down,
     };
     Start { incarnation: 1, intent, spec: Arc::new(Spec::compile(job)) }
 }

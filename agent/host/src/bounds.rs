@@ -144,3 +144,12 @@ pub const HTTP_STATUS_BYTES_MAX: usize = 1_024;
 /// The pause between two questions to the server while a task runs that is to stop when they aren't answered: a tenth of the
 /// shortest time that makes sense there.
 pub const LEASE_EVERY: Duration = Duration::from_millis(200);
+
+/// Bytes of the agent's disk that are kept for its records: a thousand starts and ends, many times over.
+pub const RESERVE_BYTES: u64 = 4 << 20;
+
+/// Bytes that must be free beside it for a task to be started: its own files, and the first of its output.
+pub const ROOM_BYTES_MIN: u64 = 1 << 20;
+
+/// The pause between two attempts to write records to a disk that is full, reserve and all.
+pub const FULL_AGAIN: Duration = Duration::from_millis(500);

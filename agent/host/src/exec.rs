@@ -17,6 +17,7 @@ use agent::{Found, PlacementId, Signal, Start};
 use cell_state::JobId;
 use cell_state::machine::MachineSpec;
 use cell_state::task::{Exit, NotStarted};
+use rustix::io::Errno;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
@@ -24,6 +25,7 @@ use crate::bounds::PROCESS_NEWS_MAX;
 use crate::isolation::Settings;
 use crate::isolation::ability::Ability;
 use crate::process::{self, Identity};
+use crate::reserve::Reserve;
 use crate::task_dir::{Live, TaskDir};
 use ended::Ended;
 use nursery::Nursery;
@@ -97,6 +99,7 @@ struct Shared {
     nursery: Mutex<Option<Nursery>>,
     live: Mutex<BTreeMap<PlacementId, Watched>>,
     ended: Mutex<Ended>,
+    reserve: Reserve,
     runtime: Handle,
 }
 
@@ -119,6 +122,7 @@ impl Exec {
         let (news, happened) = mpsc::channel(PROCESS_NEWS_MAX);
         let shared = Arc::new(Shared {
             ended: Mutex::new(Ended::find(&root)?),
+            reserve: Reserve::of(data_of(&root)),
             root,
             shim,
             machine: machine.clone(),
@@ -247,6 +251,9 @@ impl Shared {
             Err(error) => return failed(&dir, &error),
         }
         let data = data_of(&self.root);
+        if !self.reserve.has_room() {
+            return failed(&dir, &Errno::NOSPC.into());
+        }
         let launch = match launch::launch(start, &self.machine, &self.ability, &dir, data) {
             Ok(launch) => launch,
             Err(why) => return Spawned::Over(Exit::NotStarted(why)),

@@ -29,6 +29,7 @@ mod log_tail;
 mod log_times;
 mod process;
 mod records;
+mod reserve;
 pub mod shim;
 mod simulated;
 mod specs;

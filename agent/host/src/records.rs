@@ -12,21 +12,25 @@
 //! one batch, so all of it is there or nothing. Flushing is not enough for sled to survive a loss of power, so its files
 //! are synced as well.
 
+mod opening;
+
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::thread;
-use std::time::{Instant, SystemTime};
+use std::time::SystemTime;
 
-use agent::{Kept, PlacementId, Record, Write};
-use cell_state::codec::{self, DecodeError};
-use cell_state::event::{Report, Seen};
+use agent::{Kept, PlacementId, Write};
+use cell_state::codec;
+use cell_state::event::Seen;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::{mpsc, watch};
 
-use crate::bounds::{LOCK_AGAIN, LOCK_WAIT, RECORDS_CACHE_BYTES, UNSYNCED_AGE, WRITES_MAX};
+use crate::bounds::{FULL_AGAIN, UNSYNCED_AGE, WRITES_MAX};
+use crate::reserve::{Reserve, is_full};
+use opening::{Unreadable, begin, load, open, renew};
 
 /// The version of the encoding of values that this build writes and reads.
 const FORMAT: u8 = 1;
@@ -80,6 +84,7 @@ impl Records {
         draw: impl Fn() -> io::Result<u64>,
     ) -> Result<(Records, Kept), RecordsError> {
         let failed = |source| RecordsError::Write { path: dir.to_owned(), source };
+        let reserve = Reserve::of(dir.parent().unwrap_or(dir));
         let opened = catch_unwind(AssertUnwindSafe(|| load(dir)));
         let (db, kept) = match opened {
             Ok(Ok(loaded)) => loaded,
@@ -96,7 +101,7 @@ impl Records {
         };
         let (writes, incoming) = mpsc::channel(WRITES_MAX);
         let (progress_of, progress) = watch::channel(Progress::default());
-        let writer = Writer { db, dir: dir.to_owned(), kept: kept.clone(), synced: None };
+        let writer = Writer { db: Some(db), dir: dir.to_owned(), kept: kept.clone(), synced: None, reserve };
         let thread = thread::Builder::new()
             .name("records".to_owned())
             .spawn(move || writer.run(incoming, &progress_of));
@@ -125,12 +130,14 @@ impl Records {
 }
 
 struct Writer {
-    db: sled::Db,
+    /// `None` only between two attempts to open it.
+    db: Option<sled::Db>,
     dir: PathBuf,
     /// What is durable, and what is about to be.
     kept: Kept,
     /// When the last sync began, by the clock that files are dated with.
     synced: Option<SystemTime>,
+    reserve: Reserve,
 }
 
 impl Writer {
@@ -144,7 +151,8 @@ impl Writer {
                 group.push(next);
             }
             let upto = group.last().map_or(0, |(number, _)| *number);
-            let result = self.write(group.drain(..).map(|(_, write)| write));
+            let (batch, relied_on) = self.batch(group.drain(..).map(|(_, write)| write));
+            let result = self.write_while_full(&batch, relied_on, || incoming.is_closed());
             progress.send_modify(|progress| match &result {
                 Ok(()) => progress.upto = upto,
                 Err(error) => progress.failed = Some(error.to_string()),
@@ -155,21 +163,52 @@ impl Writer {
         }
     }
 
-    fn write(&mut self, writes: impl Iterator<Item = Write>) -> io::Result<()> {
+    fn batch(&mut self, writes: impl Iterator<Item = Write>) -> (sled::Batch, bool) {
         let mut batch = sled::Batch::default();
         let mut relied_on = false;
         for write in writes {
             relied_on |= is_relied_on(&write);
             self.add(&mut batch, &write);
         }
-        self.db.apply_batch(batch)?;
+        (batch, relied_on)
+    }
+
+    /// Writes until there is room: with the reserve's, and after that with whatever somebody makes. sled takes nothing more
+    /// after an error, so it is opened anew.
+    fn write_while_full(
+        &mut self,
+        batch: &sled::Batch,
+        relied_on: bool,
+        is_given_up: impl Fn() -> bool,
+    ) -> io::Result<()> {
+        loop {
+            let error = match self.write(batch.clone(), relied_on) {
+                Err(error) if is_full(&error) && !is_given_up() => error,
+                result => return result,
+            };
+            tracing::error!(%error, "can't write the task records");
+            self.db = None;
+            self.synced = None;
+            if !self.reserve.give_up() {
+                thread::sleep(FULL_AGAIN);
+            }
+        }
+    }
+
+    fn write(&mut self, batch: sled::Batch, relied_on: bool) -> io::Result<()> {
+        let db = match self.db.take() {
+            Some(db) => db,
+            None => open(&self.dir).map_err(Unreadable::into_io)?,
+        };
+        let db = self.db.insert(db);
+        db.apply_batch(batch)?;
         if !relied_on {
             return Ok(());
         }
         let now = SystemTime::now();
         // After a clock that was set back nothing is known to be old.
         let last = self.synced.filter(|last| *last <= now);
-        sync(&self.db, &self.dir, last)?;
+        sync(db, &self.dir, last)?;
         self.synced = Some(now);
         Ok(())
     }
@@ -217,94 +256,6 @@ fn is_relied_on(write: &Write) -> bool {
         Write::Intent(_) | Write::Report { .. } | Write::Reincarnate { .. } => true,
         Write::Acknowledged { .. } | Write::Forget(_) => false,
     }
-}
-
-type Loaded = (sled::Db, Option<(String, Kept)>);
-
-/// Why records can't be read.
-enum Unreadable {
-    /// The disk said no: another time it may not.
-    Disk(io::Error),
-    /// They are no records.
-    Damaged(String),
-}
-
-impl From<sled::Error> for Unreadable {
-    fn from(error: sled::Error) -> Unreadable {
-        match error {
-            sled::Error::Io(error) => Unreadable::Disk(error),
-            error => Unreadable::Damaged(error.to_string()),
-        }
-    }
-}
-
-impl From<DecodeError> for Unreadable {
-    fn from(error: DecodeError) -> Unreadable {
-        Unreadable::Damaged(error.to_string())
-    }
-}
-
-/// Opens the database. sled lets go of its lock a moment after the last handle is dropped.
-fn open(dir: &Path) -> Result<sled::Db, Unreadable> {
-    let config = sled::Config::default().path(dir).cache_capacity(RECORDS_CACHE_BYTES).flush_every_ms(None);
-    let patience = Instant::now() + LOCK_WAIT;
-    loop {
-        match config.open() {
-            Err(error)
-                if Instant::now() < patience && error.to_string().contains("could not acquire lock") =>
-            {
-                thread::sleep(LOCK_AGAIN);
-            }
-            opened => return Ok(opened?),
-        }
-    }
-}
-
-/// Opens and reads the database.
-fn load(dir: &Path) -> Result<Loaded, Unreadable> {
-    let db = open(dir)?;
-    let Some(incarnation) = get(&db, b"i")? else { return Ok((db, None)) };
-    let cell: String = get(&db, b"c")?.unwrap_or_default();
-    let mut kept = Kept { incarnation, reported: get(&db, b"n")?.unwrap_or(0), ..Kept::default() };
-    for entry in db.scan_prefix(b"r") {
-        let (_, bytes) = entry?;
-        let record: Record = decode(&bytes)?;
-        kept.records.insert(record.intent.id, record);
-    }
-    for entry in db.scan_prefix(b"o") {
-        let (key, bytes) = entry?;
-        let number =
-            key[1..].try_into().map_err(|_| Unreadable::Damaged("a report without a number".to_owned()))?;
-        kept.reports.insert(u64::from_be_bytes(number), decode::<Report>(&bytes)?);
-    }
-    Ok((db, Some((cell, kept))))
-}
-
-/// Sets aside what can't be read.
-fn renew(dir: &Path, problem: &str) -> io::Result<Loaded> {
-    let mut aside = dir.with_extension("damaged");
-    let mut n = 1;
-    while aside.exists() {
-        n += 1;
-        aside = dir.with_extension(format!("damaged-{n}"));
-    }
-    tracing::error!(%problem, aside = %aside.display(), "the task records can't be read and are set aside; what ran is stopped");
-    fs::rename(dir, &aside)?;
-    load(dir).map_err(|unreadable| match unreadable {
-        Unreadable::Disk(error) => error,
-        Unreadable::Damaged(problem) => io::Error::other(problem),
-    })
-}
-
-/// Makes new records.
-fn begin(dir: &Path, db: &sled::Db, cell: &str, draw: impl Fn() -> io::Result<u64>) -> io::Result<Kept> {
-    let kept = Kept::new(draw()?);
-    db.insert(b"c", value(cell))?;
-    db.insert(b"i", value(&kept.incarnation))?;
-    sync(db, dir, None)?;
-    // The directory's own entry, too.
-    dir.parent().map_or(Ok(()), |parent| File::open(parent)?.sync_all())?;
-    Ok(kept)
 }
 
 /// Flushes, and syncs every file and their directory, but for what has not changed since well before the last time.

@@ -74,12 +74,13 @@ impl Carer {
                 "very many machines are silent at once; they are declared down bit by bit"
             );
         }
-        for machine in findings.down {
-            tracing::warn!(machine, silent = ?self.server.config.down_after, "the machine is silent and counts as down");
+        for (machine, silent_us) in findings.down {
+            let silent = Duration::from_micros(silent_us);
+            tracing::warn!(machine, ?silent, "the machine is silent and counts as down");
             self.server.intake.offer_own(Command::SetMachineState {
                 machine,
                 state: MachineState::Down,
-                grace_us: None,
+                grace_us: Some(silent_us),
             });
         }
         let stale: BTreeMap<u64, String> = findings.stale.into_iter().collect();

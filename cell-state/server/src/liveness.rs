@@ -17,8 +17,9 @@ use crate::connection::Parties;
 /// What a look at the machines leads to.
 #[derive(Default, PartialEq, Eq, Debug)]
 pub(crate) struct Findings {
-    /// Names of machines to declare down.
-    pub(crate) down: Vec<String>,
+    /// Names of machines to declare down, or whose silence now is too long for tasks that had outlasted it; for how many
+    /// microseconds each has been silent.
+    pub(crate) down: Vec<(String, u64)>,
     /// How many more are silent, and have to wait for the next look.
     pub(crate) deferred: usize,
     /// Connections whose agent speaks for a machine that is down, and has not registered it again for a whole lease.
@@ -61,14 +62,20 @@ impl Liveness {
                         silent.push((heard, machine));
                     }
                 }
-                MachineState::Down => self.look_at_down(now, machine, parties, &mut findings),
+                MachineState::Down => {
+                    self.look_at_down(now, machine, parties, &mut findings);
+                    let silent_us = micros(now, heard);
+                    if expired && !cell.given_up(machine.id, Some(silent_us)).is_empty() {
+                        findings.down.push((machine.spec.name.clone(), silent_us));
+                    }
+                }
             }
         }
         silent.sort_by_key(|(heard, machine)| (*heard, machine.id));
         let at_once = MACHINES_LOST_AT_ONCE.max(cell.machines().len() * MACHINES_LOST_PERCENT / 100);
         findings.deferred = silent.len().saturating_sub(at_once);
-        findings.down =
-            silent.into_iter().take(at_once).map(|(_, machine)| machine.spec.name.clone()).collect();
+        let down = silent.into_iter().take(at_once);
+        findings.down.extend(down.map(|(heard, machine)| (machine.spec.name.clone(), micros(now, heard))));
         findings
     }
 
@@ -93,6 +100,10 @@ impl Liveness {
             findings.stale.push((connection, machine.spec.name.clone()));
         }
     }
+}
+
+fn micros(now: Instant, heard: Instant) -> u64 {
+    now.saturating_duration_since(heard).as_micros() as u64
 }
 
 #[cfg(test)]
@@ -142,12 +153,17 @@ mod tests {
         last
     }
 
+    /// Silent for eleven seconds each.
+    fn found(names: &[&str]) -> Vec<(String, u64)> {
+        names.iter().map(|name| ((*name).to_owned(), 11_000_000)).collect()
+    }
+
     #[test]
     fn after_a_start_every_machine_has_a_full_lease() {
         let (start, cell, parties) = (Instant::now(), cell(3), Parties::new());
         let mut liveness = Liveness::new(LEASE, start);
         assert_eq!(looks(&mut liveness, start, 1, 10, &cell, &parties), Findings::default());
-        assert_eq!(looks(&mut liveness, start, 11, 11, &cell, &parties).down, ["m0", "m1", "m2"]);
+        assert_eq!(looks(&mut liveness, start, 11, 11, &cell, &parties).down, found(&["m0", "m1", "m2"]));
     }
 
     #[test]
@@ -155,7 +171,7 @@ mod tests {
         let (start, cell, parties) = (Instant::now(), cell(1), Parties::new());
         let mut liveness = Liveness::new(LEASE, start);
         assert_eq!(looks(&mut liveness, start, 60, 70, &cell, &parties), Findings::default());
-        assert_eq!(looks(&mut liveness, start, 71, 71, &cell, &parties).down, ["m0"]);
+        assert_eq!(looks(&mut liveness, start, 71, 71, &cell, &parties).down, found(&["m0"]));
     }
 
     #[test]

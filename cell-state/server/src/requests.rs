@@ -2,9 +2,12 @@
 //! make; what reads goes to a thread; a subscription becomes a task.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use cell_state::admit::{Command, Rejection, RejectionCode};
 use cell_state::bounds::REPORTS_MAX;
+use cell_state::job::JobSpec;
+use cell_state::job::care::LostAfter;
 use cell_state::{MachineId, SessionId};
 use tracing::Instrument;
 use transport::Identity;
@@ -55,7 +58,7 @@ pub(crate) fn dispatch(server: &Arc<Server>, connection: &Arc<Connection>, mut i
         | Request::StopJob { .. }
         | Request::SetMachineState { .. }
         | Request::SetQuota { .. }
-        | Request::Configure(_) => match ask(connection, request) {
+        | Request::Configure(_) => match ask(server, connection, request) {
             Ok(ask) => {
                 let to = AnswerTo::Party { responder, connection: Arc::clone(connection) };
                 if let Err((AnswerTo::Party { responder, .. }, refusal)) =
@@ -70,7 +73,7 @@ pub(crate) fn dispatch(server: &Arc<Server>, connection: &Arc<Connection>, mut i
 }
 
 /// What the commit thread is asked, once the connection may ask it.
-fn ask(connection: &Connection, request: Request) -> Result<Ask, Rejection> {
+fn ask(server: &Server, connection: &Connection, request: Request) -> Result<Ask, Rejection> {
     let identity = connection.session.identity();
     let command = match request {
         Request::Commit(txn) => {
@@ -101,7 +104,10 @@ fn ask(connection: &Connection, request: Request) -> Result<Ask, Rejection> {
             own_machine(connection, machine)?;
             Command::Report { machine, incarnation, first, reports }
         }
-        Request::SubmitJob(spec) => Command::SubmitJob(spec),
+        Request::SubmitJob(spec) => {
+            outlasts(&spec, server.config.down_after)?;
+            Command::SubmitJob(spec)
+        }
         Request::StopJob { name } => Command::StopJob { name },
         Request::SetMachineState { machine, state, grace_us } => {
             Command::SetMachineState { machine, state, grace_us }
@@ -111,6 +117,22 @@ fn ask(connection: &Connection, request: Request) -> Result<Ask, Rejection> {
         other => unreachable!("{:?} doesn't change the cell", other.kind()),
     };
     Ok(Ask::Command(command))
+}
+
+/// Whether tasks that say how long their machine may be silent say more than what any machine may be.
+fn outlasts(spec: &JobSpec, down_after: Duration) -> Result<(), Rejection> {
+    for (index, group) in spec.groups.iter().enumerate() {
+        let LostAfter::Silent(us) = group.run.lost_after() else { continue };
+        if Duration::from_micros(us) <= down_after {
+            let problem = format!(
+                "{:?} is no longer than this server lets any machine be silent ({down_after:?}, its --down-after); make it \
+                 longer, or leave it out",
+                Duration::from_micros(us)
+            );
+            return Err(Rejection::invalid(format!("groups[{index}].lost_after"), problem));
+        }
+    }
+    Ok(())
 }
 
 fn own_session(connection: &Connection, session: SessionId) -> Result<(), Rejection> {

@@ -10,14 +10,15 @@ use crate::bounds;
 use crate::event::{Committed, Event, Report, Seen};
 use crate::fit::Demand;
 use crate::ids::{JobId, MachineId, Seq, TaskId, Time, TxnId};
+use crate::job::care::LostAfter;
 use crate::job::{Band, Desired, GroupTasks, Job, JobSpec, JobVersion};
 use crate::lifecycle::Trigger;
 use crate::machine::{Machine, MachineSpec, MachineState};
 use crate::page::PageKey;
 use crate::resources::Resources;
 use crate::session::Remembered;
-use crate::task::StopReason;
 use crate::task::packed::Packed;
+use crate::task::{StopReason, TaskState};
 use crate::verdict::{Outcome, Placed, PlacedExtra};
 
 use super::Cell;
@@ -43,8 +44,8 @@ impl Cell {
             Event::MachineRegistered { machine, spec, incarnation, time } => {
                 self.register(*machine, spec, *incarnation, *time);
             }
-            Event::MachineStateSet { machine, state, grace_us: _, time } => {
-                self.set_machine_state(*machine, *state, *time)
+            Event::MachineStateSet { machine, state, grace_us, time } => {
+                self.set_machine_state(*machine, *state, *grace_us, *time)
             }
             Event::JobSubmitted { job, spec, time } => self.submit(*job, spec, *time),
             Event::JobStopped { job, time } => self.stop_job(*job, *time),
@@ -92,7 +93,7 @@ impl Cell {
         if machine.incarnation != incarnation {
             machine.incarnation = incarnation;
             machine.reports_seen = 0;
-            self.lose_tasks(id, time);
+            self.lose_tasks(id, None, time);
         }
         let machine = &mut self.machines[id.index()];
         machine.spec = spec.clone();
@@ -104,7 +105,7 @@ impl Cell {
         self.pages.note(PageKey::of_machine_spec(id));
     }
 
-    fn set_machine_state(&mut self, id: MachineId, state: MachineState, time: Time) {
+    fn set_machine_state(&mut self, id: MachineId, state: MachineState, us: Option<u64>, time: Time) {
         let Some(machine) = self.machines.get_mut(id.index()) else { return };
         machine.state = state;
         self.touch(id, None);
@@ -115,14 +116,34 @@ impl Cell {
                     self.trigger(task, Trigger::Stop(StopReason::Drain), time);
                 }
             }
-            MachineState::Down => self.lose_tasks(id, time),
+            MachineState::Down => self.lose_tasks(id, us, time),
         }
     }
 
-    fn lose_tasks(&mut self, id: MachineId, time: Time) {
-        for task in self.machines[id.index()].load.tasks.clone() {
+    fn lose_tasks(&mut self, id: MachineId, silent_us: Option<u64>, time: Time) {
+        for task in self.given_up(id, silent_us) {
             self.trigger(task, Trigger::Lost, time);
         }
+    }
+
+    /// The tasks of a machine that are given up when it is down, silent for so long.
+    pub fn given_up(&self, id: MachineId, silent_us: Option<u64>) -> Vec<TaskId> {
+        let Some(machine) = self.machines.get(id.index()) else { return Vec::new() };
+        let is_over = |task: &TaskId| {
+            let stopping =
+                self.record(*task).is_none_or(|record| matches!(record.state(), TaskState::Stopping(_)));
+            stopping || self.lost_after(*task).is_over(silent_us)
+        };
+        machine.load.tasks.iter().copied().filter(is_over).collect()
+    }
+
+    /// What the version of its job that a task runs says of silent machines.
+    fn lost_after(&self, id: TaskId) -> LostAfter {
+        let version = self.record(id).map(Packed::version);
+        let job = self.job(id.job);
+        let spec = job.and_then(|job| job.versions.iter().find(|v| Some(v.version) == version));
+        let group = spec.and_then(|v| v.spec.groups.get(usize::from(id.group)));
+        group.map_or(LostAfter::Down, |group| group.run.lost_after())
     }
 
     fn submit(&mut self, id: JobId, spec: &Arc<JobSpec>, time: Time) {

@@ -22,8 +22,34 @@ pub struct Care {
     pub pre_start: Option<Hook>,
     /// Runs once nothing of the task is left, however it ended.
     pub post_stop: Option<Hook>,
-    /// Microseconds without a connection to the server after which its agent stops it.
+    /// Microseconds without an answer from the server after which its agent stops it.
     pub stop_after_us: Option<u64>,
+    /// How long the server may hear nothing of its machine before it is placed elsewhere.
+    pub lost_after: LostAfter,
+}
+
+/// When a task of a machine that isn't heard of is given up, and so placed elsewhere.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub enum LostAfter {
+    /// With its machine.
+    #[default]
+    Down,
+    /// When its machine has been silent for so many microseconds.
+    Silent(u64),
+    /// Never: it waits for its machine.
+    Never,
+}
+
+impl LostAfter {
+    /// Whether a machine that is down means the end of the task. `None` is a machine that is down for another reason
+    /// than its silence.
+    pub fn is_over(self, silent_us: Option<u64>) -> bool {
+        match (self, silent_us) {
+            (LostAfter::Down, _) | (_, None) => true,
+            (LostAfter::Silent(after), Some(silent)) => after <= silent,
+            (LostAfter::Never, Some(_)) => false,
+        }
+    }
 }
 
 /// How it is found out whether a task does its work.

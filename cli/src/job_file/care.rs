@@ -2,15 +2,23 @@
 
 use cell_state::bounds;
 use cell_state::job::RestartOn;
-use cell_state::job::care::{Care, Check, Health, Hook, LocalRestart, StopSignal};
+use cell_state::job::care::{Care, Check, Health, Hook, LocalRestart, LostAfter, StopSignal};
 
 use super::JobFileError;
 use super::convert::{duration, plain};
 use super::section::{Given, Section};
 
 /// The fields of a group that this module reads; all are for processes.
-pub(super) const FIELDS: [&str; 7] =
-    ["health", "local_restart", "max_run", "stop_signal", "pre_start", "post_stop", "stop_after"];
+pub(super) const FIELDS: [&str; 8] = [
+    "health",
+    "local_restart",
+    "max_run",
+    "stop_signal",
+    "pre_start",
+    "post_stop",
+    "stop_after",
+    "lost_after",
+];
 
 /// Reads them.
 pub(super) fn care(group: &Section<'_>) -> Result<Care, JobFileError> {
@@ -23,7 +31,16 @@ pub(super) fn care(group: &Section<'_>) -> Result<Care, JobFileError> {
         pre_start: group.get("pre_start").map(|given| hook(given, "groups[].pre_start")).transpose()?,
         post_stop: group.get("post_stop").map(|given| hook(given, "groups[].post_stop")).transpose()?,
         stop_after_us: duration(group.get("stop_after"))?,
+        lost_after: lost_after(group.get("lost_after"))?,
     })
+}
+
+fn lost_after(given: Option<Given<'_>>) -> Result<LostAfter, JobFileError> {
+    match given {
+        None => Ok(LostAfter::Down),
+        Some(given) if given.text().is_ok_and(|text| text == "never") => Ok(LostAfter::Never),
+        given => Ok(duration(given)?.map_or(LostAfter::Down, LostAfter::Silent)),
+    }
 }
 
 fn health(given: Given<'_>) -> Result<Health, JobFileError> {

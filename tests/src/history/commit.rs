@@ -73,7 +73,7 @@ impl History {
             job.version
         );
         let (wants, distinct, priority) = (group.resources, group.distinct_machines, job.spec.priority);
-        let ports = group.ports.len();
+        let (ports, lost_after) = (group.ports.len(), group.run.lost_after());
         let machine = placed.machine;
         let state = self.machine(machine)?.state;
         must!(state == MachineState::Ready, "{id} is placed on a machine that is {state}");
@@ -92,6 +92,7 @@ impl History {
         must!(placed.epoch == task.epoch + 1, "{id} goes from epoch {} to {}", task.epoch, placed.epoch);
         (task.life, task.epoch, task.machine) = (Life::Placed, placed.epoch, Some(machine));
         (task.promised, task.grant, task.waits_for) = (wants, extra.grant, victims.clone());
+        task.lost_after = lost_after;
         self.machine(machine)?.tasks.insert(id);
         victims.into_iter().for_each(|victim| self.ask_to_leave(victim));
         self.promise(id, |sum| sum.plus(&wants));

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use cell_state::job::care::LostAfter;
 use cell_state::job::{Band, RestartOn};
 use cell_state::machine::Grant;
 use cell_state::task::StopReason;
@@ -67,6 +68,7 @@ impl History {
             machine: None,
             promised: Resources::ZERO,
             grant: Grant::default(),
+            lost_after: LostAfter::Down,
             waits_for: BTreeSet::new(),
         });
         match task.life {

@@ -94,3 +94,64 @@ fn a_short_cut_changes_nothing() {
     assert_eq!(task(&cell)["epoch"], 1);
     assert_eq!(running(&["sleep", "71005"]), 1);
 }
+
+/// Cuts a machine off until it is down, and lets it come back: its task stays where it is, with the same process.
+fn cut_and_keep(cut: Cut, sleep: &str, lost_after: &str) {
+    let Some(mut network) = Network::open() else { return };
+    let mut cell = cell(&mut network);
+    cell.write("web.toml", &job(sleep, lost_after));
+    cell.run(&["job", "run", "web.toml"]);
+    runs_on(&cell, "far");
+    cell.agent("near", &["--cpu", "4", "--memory", "4 GiB"]);
+    cell.wait_ready(2);
+    network.cut(1, cut);
+    let state = |cell: &TestCell| cell.json(&["node", "status", "far"])["state"].clone();
+    wait_for("the silence", || (state(&cell) == "down").then_some(()));
+    let kept = task(&cell);
+    assert_eq!((&kept["state"], &kept["machine"]), (&"running".into(), &"far".into()), "{kept}");
+    network.heal(1, cut);
+    wait_for("the return", || (state(&cell) == "ready").then_some(()));
+    assert_eq!(running(&["sleep", sleep]), 1);
+    let kept = task(&cell);
+    assert_eq!((&kept["epoch"], &kept["state"]), (&1.into(), &"running".into()), "{kept}");
+    assert_eq!(cell.json(&["audit"])["sound"], true);
+    cell.run(&["job", "stop", "--yes", "web"]);
+    assert_eq!(running(&["sleep", sleep]), 0);
+}
+
+#[test]
+fn a_task_that_outlasts_the_silence_of_its_machine_is_kept_if_nothing_gets_through() {
+    cut_and_keep(Cut::Both, "71006", "lost_after = \"1h\"");
+}
+
+#[test]
+fn a_task_that_outlasts_the_silence_of_its_machine_is_kept_if_only_the_machine_is_not_heard() {
+    cut_and_keep(Cut::ToServer, "71007", "lost_after = \"never\"");
+}
+
+#[test]
+fn a_task_that_outlasts_the_silence_of_its_machine_is_kept_if_only_the_server_is_not_heard() {
+    cut_and_keep(Cut::FromServer, "71008", "lost_after = \"1h\"");
+}
+
+#[test]
+fn a_silence_that_is_too_long_for_a_task_ends_it_and_so_does_a_wish() {
+    let Some(mut network) = Network::open() else { return };
+    let mut cell = cell(&mut network);
+    cell.write("web.toml", &job("71009", "lost_after = \"8s\""));
+    cell.run(&["job", "run", "web.toml"]);
+    cell.write("kept.toml", &job("71010", "lost_after = \"never\"").replace("\"web\"", "\"kept\""));
+    cell.run(&["job", "run", "kept.toml"]);
+    runs_on(&cell, "far");
+    cell.agent("near", &["--cpu", "4", "--memory", "4 GiB"]);
+    cell.wait_ready(2);
+    network.cut(1, Cut::Both);
+    runs_on(&cell, "near");
+    assert_eq!(cell.json(&["job", "status", "kept"])["task_list"][0]["machine"], "far");
+    // One that is asked to stop is not waited for.
+    cell.run(&["job", "stop", "--yes", "kept"]);
+    assert_eq!(cell.json(&["job", "status", "kept"])["task_list"][0]["state"], "stopped");
+    cell.write("short.toml", &job("1", "lost_after = \"5s\"").replace("\"web\"", "\"short\""));
+    let (_, told) = cell.refused(&["job", "run", "short.toml"]);
+    assert!(told.contains("lost_after") && told.contains("--down-after"), "{told}");
+}

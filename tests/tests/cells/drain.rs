@@ -70,6 +70,10 @@ fn an_agent_is_replaced_under_its_tasks() {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.trim()));
         assert!(stat.is_ok(), "process {pid} goes on without an agent");
     }
+    // Another program in another place, as after an upgrade; the shims stay what they are.
+    let upgraded = cell.path("ohm-upgraded");
+    std::fs::copy(cell_tests::binary::ohm(), &upgraded).expect("there is room for a copy");
+    cell.get("m1").set_program(upgraded);
     cell.get("m1").restart();
     cell.wait_ready(1);
     wait_for("the new agent", || {

@@ -21,6 +21,8 @@ mod everyday;
 #[cfg(test)]
 mod examples;
 #[cfg(test)]
+mod kills;
+#[cfg(test)]
 mod races;
 #[cfg(test)]
 mod services;

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use agent::{Intent, PlacementId};
-use cell_state::job::care::Care;
+use cell_state::job::care::{Care, LostAfter};
 use cell_state::job::container;
 use cell_state::job::isolation::{LIMITS, attribute};
 use cell_state::machine::Grant;
@@ -266,6 +266,7 @@ impl Ability {
                 grant: Grant::default(),
                 stop_grace_us: 0,
                 stop_after_us: None,
+                lost_after: LostAfter::Down,
             },
             command: command.to_owned(),
             args: args.chain(["trial".to_owned()]).collect(),

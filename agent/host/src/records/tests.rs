@@ -3,7 +3,8 @@
 use super::*;
 
 use agent::Intent;
-use cell_state::event::Seen;
+use cell_state::event::{Report, Seen};
+use cell_state::job::care::LostAfter;
 use cell_state::machine::Grant;
 use cell_state::task::Exit;
 use cell_state::{JobId, Resources, TaskId};
@@ -27,6 +28,7 @@ fn write(kept: &Kept, (what, n): (u8, u8)) -> Write {
             grant: Grant { ports: vec![u16::from(n)], devices: Vec::new() },
             stop_grace_us: 5,
             stop_after_us: None,
+            lost_after: LostAfter::Down,
         })),
         1 => report(Seen::Started),
         2 => report(Seen::Ended(Exit::Code(i32::from(n)))),

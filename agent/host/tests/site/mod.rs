@@ -12,7 +12,7 @@ use std::time::Duration;
 use agent::{Intent, PlacementId, Spec, Start};
 use agent_host::exec::{Exec, Happened, ShimProgram};
 use agent_host::{IsolationSettings, log_read};
-use cell_state::job::care::Care;
+use cell_state::job::care::{Care, LostAfter};
 use cell_state::job::isolation::Isolation;
 use cell_state::job::{Exec as Run, GroupSpec, JobKind, JobSpec, PortAsk, Restart, RestartOn};
 use cell_state::machine::{Grant, MachineSpec};
@@ -112,6 +112,7 @@ fn start(incarnation: u64, n: u32, resources: Resources, port: u16, run: Run) ->
         grant: Grant { ports: vec![port], devices: vec![(1, 1_000)] },
         stop_grace_us: 5_000_000,
         stop_after_us: None,
+        lost_after: LostAfter::Down,
     };
     Start { incarnation, intent, spec: Arc::new(Spec::compile(job)) }
 }
