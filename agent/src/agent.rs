@@ -106,6 +106,7 @@ impl Agent {
             Input::Spec { job, version, spec } => self.spec_here(job, version, spec),
             Input::NoSpec { job, version } => self.spec_missing(now, job, version),
             Input::Recorded { upto } => self.recorded_upto(upto),
+            Input::Prepared(id) => self.prepared(id),
             Input::Started(id) => self.started(now, id),
             Input::NotStarted(id, why) => self.ended(id, Exit::NotStarted(why)),
             Input::Ended(id, exit) => self.ended(id, exit),

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use cell_state::event::{Event, Report};
+use cell_state::job::JobSpec;
 use cell_state::machine::MachineSpec;
 use cell_state::page::Assigned;
 use cell_state::resources::Overcommit;
@@ -84,9 +85,11 @@ pub enum Input<'a> {
         /// The number.
         upto: u64,
     },
+    /// The driver has what a placement is to be given.
+    Prepared(PlacementId),
     /// The driver started a placement.
     Started(PlacementId),
-    /// The driver could not.
+    /// The driver could not start it, or not have what it is to be given.
     NotStarted(PlacementId, NotStarted),
     /// The process of a placement is gone, with all that it started.
     Ended(PlacementId, Exit),
@@ -143,6 +146,8 @@ pub enum Output {
         /// The change.
         write: Write,
     },
+    /// Have at hand what a placement is to be given before it starts: this may take long, and may be given up.
+    Prepare(PlacementId, Arc<JobSpec>),
     /// Start a placement.
     Start(Box<Start>),
     /// Signal a placement's processes.

@@ -89,6 +89,7 @@ impl Fleet {
             | Input::Spec { .. }
             | Input::NoSpec { .. }
             | Input::Recorded { .. }
+            | Input::Prepared(_)
             | Input::Started(_)
             | Input::NotStarted(..)
             | Input::Ended(..)

@@ -9,7 +9,7 @@
 //! One placement (a task at an epoch) on its machine:
 //!
 //! ```text
-//!             spec here, victims gone,        intent             process
+//!      spec and data here, victims gone,      intent             process
 //!             the fit rule passes             durable            there
 //!   Waiting ────────────────────▶ Recording ─────────▶ Starting ────────▶ Running ◀── found again
 //!      │                             │                    │                  │        at start

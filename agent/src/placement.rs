@@ -60,7 +60,9 @@ pub(crate) enum Wanted {
     Asked,
     /// It could not be had; it is asked for again at this time.
     Retry(Time),
-    /// It is here.
+    /// It is here, and what it says the task is to be given is being fetched.
+    Preparing(Arc<Spec>),
+    /// It is here, and nothing more is missing.
     Here(Arc<Spec>),
     /// It is no longer needed.
     Done,
@@ -133,7 +135,7 @@ impl Placement {
                 | Phase::Running
                 | Phase::Ended { .. },
                 Stop::Unasked | Stop::Asked | Stop::Grace { .. } | Stop::Killed { .. },
-                Wanted::Asked | Wanted::Retry(_) | Wanted::Here(_) | Wanted::Done,
+                Wanted::Asked | Wanted::Retry(_) | Wanted::Preparing(_) | Wanted::Here(_) | Wanted::Done,
             ) => None,
         }
     }

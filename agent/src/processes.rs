@@ -19,12 +19,29 @@ impl Agent {
     pub(crate) fn spec_here(&mut self, job: JobId, version: u32, spec: &Arc<Spec>) {
         for id in self.due.take_asked((job, version)) {
             let Some(placement) = self.asking(id, version) else { continue };
+            let mut given = false;
             if let Some((group, demand)) = spec.group(id.task.group) {
                 placement.stop_grace_us = group.stop_grace_us;
                 placement.stop_after_us = stop_after_us(&group.run);
                 placement.lost_after = group.run.lost_after();
                 placement.resources.get_or_insert(demand.resources);
+                given = !group.data.artifacts.is_empty();
             }
+            if given {
+                placement.spec = Wanted::Preparing(spec.clone());
+                self.output(Output::Prepare(id, spec.job.clone()));
+            } else {
+                placement.spec = Wanted::Here(spec.clone());
+                self.due.startable(id);
+            }
+        }
+    }
+
+    /// What a placement is to be given is there.
+    pub(crate) fn prepared(&mut self, id: PlacementId) {
+        if let Some(placement) = self.placements.get_mut(&id)
+            && let Wanted::Preparing(spec) = &placement.spec
+        {
             placement.spec = Wanted::Here(spec.clone());
             self.due.startable(id);
         }
@@ -146,8 +163,9 @@ impl Agent {
     }
 
     pub(crate) fn ended(&mut self, id: PlacementId, exit: Exit) {
-        let phase = self.placements.get(&id).map(|p| p.phase);
-        if matches!(phase, Some(Phase::Starting | Phase::Running)) {
+        let Some(placement) = self.placements.get(&id) else { return };
+        let preparing = matches!(placement.spec, Wanted::Preparing(_));
+        if preparing || matches!(placement.phase, Phase::Starting | Phase::Running) {
             self.end(id, exit);
         }
     }

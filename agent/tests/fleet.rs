@@ -43,6 +43,7 @@ fn job(name: &str, count: u32) -> JobSpec {
         spread: None,
         ports: Vec::new(),
         restart: Restart { on: RestartOn::Never, attempts: 0, delay_us: 0 },
+        data: cell_state::job::data::Data::default(),
         stop_grace_us: 0,
         run: Run::Simulated { run_for_us: None, exit_code: 0 },
     };
@@ -115,6 +116,7 @@ impl Site {
                 Output::Record { number, .. } => {
                     self.fleet.handle(NOW, slot, Input::Recorded { upto: number })
                 }
+                Output::Prepare(id, _) => self.fleet.handle(NOW, slot, Input::Prepared(id)),
                 Output::Start(start) => self.fleet.handle(NOW, slot, Input::Started(start.intent.id)),
                 Output::Signal(id, _) => {
                     self.fleet.handle(NOW, slot, Input::Ended(id, cell_state::task::Exit::Signal(9)));

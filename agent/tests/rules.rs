@@ -1,5 +1,7 @@
 //! Rules that are about time, or about what only happens to agents whose world has changed.
 
+mod preparing;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -45,6 +47,7 @@ fn spec(cpu: u64) -> Arc<Spec> {
         spread: None,
         ports: Vec::new(),
         restart: Restart { on: RestartOn::Never, attempts: 0, delay_us: 0 },
+        data: cell_state::job::data::Data::default(),
         stop_grace_us: GRACE_US,
         run: Run::Simulated { run_for_us: None, exit_code: 0 },
     };

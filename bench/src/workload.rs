@@ -195,6 +195,7 @@ pub(crate) fn job(
         spread: None,
         ports: Vec::new(),
         restart: Restart { on: RestartOn::Never, attempts: 0, delay_us: 0 },
+        data: cell_state::job::data::Data::default(),
         stop_grace_us: 1_000_000,
         run: Run::Simulated { run_for_us: batch.run_for_us, exit_code: batch.exit_code },
     };

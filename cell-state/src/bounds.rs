@@ -87,6 +87,18 @@ pub const CONTAINER_PATH_BYTES_MAX: usize = 3_072;
 /// The smallest hard limit of processor time: the kernel refuses a quota below one millisecond of a period.
 pub const CPU_LIMIT_MILLI_MIN: u64 = 10;
 
+/// Artifacts of a group: they are fetched one after another before each start.
+pub const ARTIFACTS_MAX: usize = 32;
+
+/// Secrets of a group: each is a file in memory.
+pub const SECRETS_MAX: usize = 32;
+
+/// Bytes of an artifact's source: what servers take of an address.
+pub const SOURCE_BYTES_MAX: usize = 2_048;
+
+/// Bytes of an artifact's place in the working directory.
+pub const DESTINATION_BYTES_MAX: usize = 512;
+
 /// Arguments of a command, and variables of its environment.
 pub const ARGS_MAX: usize = 4_096;
 

@@ -3,7 +3,9 @@
 pub mod care;
 mod command;
 pub mod container;
+pub mod data;
 pub mod isolation;
+pub mod template;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -99,6 +101,8 @@ pub struct GroupSpec {
     pub ports: Vec<PortAsk>,
     /// What follows the end of a task.
     pub restart: Restart,
+    /// What a task is given before it starts.
+    pub data: data::Data,
     /// Microseconds between the polite stop signal and the kill.
     pub stop_grace_us: u64,
     /// What a task does.

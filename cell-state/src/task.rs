@@ -1,5 +1,6 @@
 //! The record of one task: small, fixed size, one per instance.
 
+mod lack;
 mod memory_kill;
 pub(crate) mod packed;
 
@@ -7,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::{Epoch, MachineId, Time, TxnId};
 
+pub use lack::{ArtifactProblem, Lack, SecretProblem};
 pub use memory_kill::MemoryKill;
 pub use packed::Tasks;
 
@@ -93,6 +95,8 @@ pub enum NotStarted {
     NotIsolated,
     /// The machine has no such bundle or root file system.
     NoImage,
+    /// Something that it is to be given could not be had.
+    Lacks(Lack),
 }
 
 impl Exit {

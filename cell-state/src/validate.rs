@@ -10,7 +10,8 @@ use crate::event::CellConfig;
 use crate::fit::DEVICE_MILLI;
 use crate::job::care;
 use crate::job::container::Container;
-use crate::job::{Exec, GroupSpec, JobSpec, PortAsk, Run};
+use crate::job::data::Data;
+use crate::job::{Exec, GroupSpec, JobSpec, PortAsk, Run, template};
 use crate::machine::MachineSpec;
 use crate::resources::{Dimension, FIXED_NAMES, Resources, Schema, first_over_bound};
 
@@ -184,6 +185,7 @@ fn group(at: &str, group: &GroupSpec, schema: &Schema) -> Result<(), Rejection> 
         let problem = format!("{}; at most {}", group.restart.attempts, bounds::RESTARTS_MAX);
         return Err(Rejection::invalid(format!("{at}.restart.attempts"), problem));
     }
+    given(at, group)?;
     match &group.run {
         Run::Exec(exec) => {
             command(at, exec)?;
@@ -236,6 +238,24 @@ fn ports(at: &str, ports: &[PortAsk]) -> Result<(), Rejection> {
         }
     }
     Ok(())
+}
+
+/// What a task is given, and the templates that name it.
+fn given(at: &str, group: &GroupSpec) -> Result<(), Rejection> {
+    group.data.check(at)?;
+    match &group.run {
+        Run::Exec(exec) => {
+            group.data.check_view(at, exec)?;
+            template::check(group, exec)
+                .map_err(|(field, problem)| Rejection::invalid(format!("{at}.run.{field}"), problem))
+        }
+        Run::Simulated { .. } if group.data == Data::default() => Ok(()),
+        Run::Simulated { .. } => {
+            let problem =
+                "a simulated task has no process to be given anything; remove artifacts and secrets";
+            Err(Rejection::invalid(format!("{at}.artifacts"), problem))
+        }
+    }
 }
 
 fn command(at: &str, exec: &Exec) -> Result<(), Rejection> {

@@ -64,6 +64,7 @@ pub fn simulated_job(name: &str, scheduler: &str, count: u32, resources: Resourc
         spread: None,
         ports: Vec::new(),
         restart: Restart { on: RestartOn::Failure, attempts: 3, delay_us: 1_000_000 },
+        data: cell_state::job::data::Data::default(),
         stop_grace_us: 0,
         run: Run::Simulated { run_for_us: None, exit_code: 0 },
     };

@@ -4,6 +4,7 @@ pub mod attack;
 pub mod binary;
 pub mod chaos;
 pub mod console;
+pub mod file_host;
 pub mod fuzz;
 pub mod history;
 pub mod network;

@@ -193,6 +193,7 @@ fn job(name: &str, count: u32) -> JobSpec {
         spread: None,
         ports: Vec::new(),
         restart: Restart { on: RestartOn::Always, attempts: 1_000, delay_us: 0 },
+        data: cell_state::job::data::Data::default(),
         stop_grace_us: 1_000,
         run: Run::Simulated { run_for_us: None, exit_code: 0 },
     };

@@ -126,9 +126,12 @@ impl TestCell {
     /// Starts the agent of a machine.
     pub fn agent(&mut self, name: &str, extra: &[&str]) {
         self.issue(Role::Agent, name);
-        // Tests of other things have tasks that write where they like.
-        let mut args = words(&["agent", "--isolation", "none", "--name", name, "--data"]);
+        let mut args = words(&["agent", "--name", name, "--data"]);
         args.push(self.path("agents").join(name).into());
+        if !extra.contains(&"--isolation") {
+            // Tests of other things have tasks that write where they like.
+            args.extend(words(&["--isolation", "none"]));
+        }
         args.extend(self.connection());
         args.extend(words(extra));
         self.party(name, args);

@@ -181,6 +181,36 @@ fn every_fault_names_the_test_that_shows_it() {
     none_of("faults without a test", silent);
 }
 
+/// The rows about fields of a document: the heading above it, the field, the whole row.
+fn fields(document: &str) -> Vec<(String, String, String)> {
+    let mut heading = String::new();
+    let mut rows = Vec::new();
+    for line in text(document).lines() {
+        if line.starts_with('#') {
+            heading = line.trim_start_matches('#').trim().to_owned();
+        } else if let Some((field, _)) = line.strip_prefix("| `").and_then(|rest| rest.split_once('`')) {
+            rows.push((heading.clone(), field.to_owned(), line.to_owned()));
+        }
+    }
+    rows
+}
+
+#[test]
+fn every_field_of_a_job_file_names_the_test_that_shows_its_effect() {
+    let documented = fields("docs/job-file.md").into_iter();
+    // The tables of fields are those below the headings of tables of the file.
+    let is_of_file = |heading: &str| heading.starts_with("`[") || heading == "The top of the file";
+    let documented: BTreeSet<_> =
+        documented.filter(|(h, ..)| is_of_file(h)).map(|(h, f, _)| (h, f)).collect();
+    assert!(documented.len() >= 50, "docs/job-file.md has only {} fields", documented.len());
+    let shown = fields("docs/job-file-tests.md");
+    let silent = shown.iter().filter(|(.., row)| !row.contains(".rs::")).map(|(.., row)| row.clone());
+    none_of("fields without a test in docs/job-file-tests.md", silent);
+    let shown: BTreeSet<_> = shown.into_iter().map(|(heading, field, _)| (heading, field)).collect();
+    let differ = documented.symmetric_difference(&shown).map(|(heading, field)| format!("{heading} {field}"));
+    none_of("fields in one of docs/job-file.md and docs/job-file-tests.md and not in the other", differ);
+}
+
 /// The steps a text names, as `(number, name)`: `Step 4 (think)`, `steps 8 (answer) and 9 (stream)`.
 fn steps_named(text: &str) -> Vec<(usize, String)> {
     let lower = text.to_lowercase();

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use agent::{Intent, PlacementId, Spec, Start};
-use agent_host::IsolationSettings;
 use agent_host::exec::{Exec, Happened, ShimProgram};
+use agent_host::{GivenSettings, IsolationSettings};
 use cell_state::job::care::LostAfter;
 use cell_state::job::isolation::{Isolation, Share};
 use cell_state::job::{Exec as Command, GroupSpec, JobKind, JobSpec, Restart, RestartOn, Run};
@@ -52,6 +52,7 @@ fn start(n: u32, isolation: &Isolation) -> Start {
         spread: None,
         ports: Vec::new(),
         restart: Restart { on: RestartOn::Never, attempts: 0, delay_us: 0 },
+        data: cell_state::job::data::Data::default(),
         stop_grace_us: 0,
         run: Run::Exec(run),
     };
@@ -79,7 +80,7 @@ fn start(n: u32, isolation: &Isolation) -> Start {
 async fn end(happened: &mut mpsc::Receiver<Happened>) -> Exit {
     loop {
         match happened.recv().await.expect("the driver lives") {
-            Happened::Started(_) => {}
+            Happened::Prepared(_) | Happened::Started(_) => {}
             Happened::Ended(_, exit) => return exit,
             Happened::NotStarted(_, why) => return Exit::NotStarted(why),
         }
@@ -110,7 +111,8 @@ async fn main() {
             ports: (20_000, 20_100),
         };
         let settings = IsolationSettings { by_default, ..IsolationSettings::default() };
-        let opened = Exec::open(dir.path().join("tasks"), shim, &machine, &settings);
+        let opened =
+            Exec::open(dir.path().join("tasks"), shim, &machine, &settings, GivenSettings::default());
         let (driver, _, mut happened) = opened.expect("a driver");
         let mut took = Vec::new();
         let before = busy();

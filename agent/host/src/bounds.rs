@@ -67,6 +67,30 @@ pub const ENDED_DIRS_MAX: usize = 1_000;
 /// How many directories too many are removed at a time.
 pub const ENDS_PER_SWEEP: usize = 100;
 
+/// Artifacts being fetched at a time: a few keep a link busy, and one slow host doesn't hold up the rest.
+pub const FETCHES_AT_ONCE: usize = 8;
+
+/// How long a host of artifacts may take to take a connection.
+pub const FETCH_CONNECT: Duration = Duration::from_secs(10);
+
+/// How long it may take to begin its answer.
+pub const FETCH_FIRST_BYTE: Duration = Duration::from_secs(60);
+
+/// How long a whole artifact may take: the largest at 10 MiB/s needs 17 minutes.
+pub const FETCH_WHOLE: Duration = Duration::from_secs(3_600);
+
+/// Bytes of artifacts that are kept, and of one artifact, where an operator says nothing.
+pub const ARTIFACT_BYTES: u64 = 10 << 30;
+
+/// Entries of an archive: the largest distributions of software have some hundred thousand files.
+pub const ARCHIVE_ENTRIES_MAX: usize = 1_000_000;
+
+/// Bytes of a secret: keys and certificates have a few thousand.
+pub const SECRET_BYTES_MAX: u64 = 1 << 20;
+
+/// Bytes of an artifact moved at a time.
+pub const COPY_BYTES: usize = 256 << 10;
+
 /// Bytes of a file of the agent's own in a task's directory: a spec is at most 256 KiB as the cell encodes it.
 pub const OWN_FILE_BYTES_MAX: u64 = 4 << 20;
 

@@ -35,3 +35,11 @@ impl Clock {
         tokio::time::Instant::from_std(self.started + since)
     }
 }
+
+/// Sleeps until then; for ever when there is no such time.
+pub(crate) async fn sleep_until(timeout: Option<tokio::time::Instant>) {
+    match timeout {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}

@@ -8,6 +8,7 @@ use std::time::Duration;
 use cell_state::machine::MachineSpec;
 use transport_quic::{ConnectError, Credentials};
 
+use crate::artifacts::ArtifactSettings;
 use crate::bounds;
 use crate::exec::OpenError;
 use crate::isolation::Settings as IsolationSettings;
@@ -29,6 +30,8 @@ pub struct AgentConfig {
     pub shim: PathBuf,
     /// What that program needs before the shim's own arguments. Default: `shim`.
     pub shim_args: Vec<OsString>,
+    /// What tasks may be given. Default: no file of the machine, no secrets, 10 GiB of what is fetched.
+    pub given: GivenSettings,
     /// How often the agent shows that it is there. Default: 1 s.
     pub heartbeat: Duration,
     /// What the operator decides about isolation.
@@ -39,6 +42,15 @@ pub struct AgentConfig {
     pub simulated_usage: Option<u32>,
     /// Where names of services are answered; `None` is nowhere. It takes a copy of the whole cell. Default: none.
     pub dns: Option<SocketAddr>,
+}
+
+/// What an operator lets tasks have.
+#[derive(Clone, Debug, Default)]
+pub struct GivenSettings {
+    /// Artifacts.
+    pub artifacts: ArtifactSettings,
+    /// The directory of secrets, if there are any.
+    pub secrets: Option<PathBuf>,
 }
 
 /// What an agent runs tasks on.
@@ -71,6 +83,7 @@ impl AgentConfig {
             // Stays this program even when its file is replaced by an upgrade.
             shim: PathBuf::from("/proc/self/exe"),
             shim_args: vec![OsString::from("shim")],
+            given: GivenSettings::default(),
             heartbeat: bounds::HEARTBEAT,
             isolation: IsolationSettings::default(),
             usage_every: Some(bounds::USAGE_EVERY),

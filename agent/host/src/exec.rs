@@ -4,6 +4,7 @@ mod ended;
 mod launch;
 mod nursery;
 mod starts;
+mod supply;
 mod watch;
 
 use std::collections::BTreeMap;
@@ -21,11 +22,14 @@ use rustix::io::Errno;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
+use crate::artifacts::Artifacts;
 use crate::bounds::PROCESS_NEWS_MAX;
+use crate::config::GivenSettings;
 use crate::isolation::Settings;
 use crate::isolation::ability::Ability;
 use crate::process::{self, Identity};
 use crate::reserve::Reserve;
+use crate::secrets::Secrets;
 use crate::task_dir::{Live, TaskDir};
 use ended::Ended;
 use nursery::Nursery;
@@ -35,6 +39,8 @@ use watch::Watched;
 /// Something that happened to a placement's process.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Happened {
+    /// What it is to be given is at hand.
+    Prepared(PlacementId),
     /// The command runs.
     Started(PlacementId),
     /// It could not be started.
@@ -82,6 +88,9 @@ pub enum OpenError {
     /// Tasks can't be kept apart as the settings say.
     #[error("can't isolate tasks: {0}")]
     Isolation(io::Error),
+    /// What tasks are to be given can't be had.
+    #[error("can't give tasks what they may have: {0}")]
+    Given(io::Error),
 }
 
 /// The driver. Dropping it, or the receiver of what happened, leaves every process as it is.
@@ -94,6 +103,8 @@ struct Shared {
     shim: ShimProgram,
     machine: MachineSpec,
     ability: Ability,
+    artifacts: Arc<Artifacts>,
+    secrets: Option<Secrets>,
     news: mpsc::Sender<Happened>,
     starts: Starts,
     nursery: Mutex<Option<Nursery>>,
@@ -108,17 +119,21 @@ impl Exec {
     /// from now on.
     ///
     /// # Errors
-    /// The directory can't be made or read, there is no thread to start tasks with, or tasks would have more rights than
+    /// A directory can't be made or read, what tasks are to be given can't be had, there is no thread to start tasks with, or tasks would have more rights than
     /// the settings say.
     pub fn open(
         root: PathBuf,
         shim: ShimProgram,
         machine: &MachineSpec,
         settings: &Settings,
+        given: GivenSettings,
     ) -> Result<(Exec, Vec<Found>, mpsc::Receiver<Happened>), OpenError> {
         std::fs::create_dir_all(&root)?;
         let ability = Ability::probe(settings, &machine.name, data_of(&root), &shim);
         let ability = ability.map_err(OpenError::Isolation)?;
+        let artifacts = Artifacts::open(root.with_file_name("artifacts"), given.artifacts);
+        let artifacts = Arc::new(artifacts.map_err(OpenError::Given)?);
+        let secrets = given.secrets.as_deref().map(Secrets::open).transpose().map_err(OpenError::Given)?;
         let (news, happened) = mpsc::channel(PROCESS_NEWS_MAX);
         let shared = Arc::new(Shared {
             ended: Mutex::new(Ended::find(&root)?),
@@ -127,6 +142,8 @@ impl Exec {
             shim,
             machine: machine.clone(),
             ability,
+            artifacts,
+            secrets,
             news,
             starts: Starts::default(),
             nursery: Mutex::default(),
@@ -143,15 +160,18 @@ impl Exec {
         let starter = Arc::clone(&shared);
         thread::Builder::new().name("starts".to_owned()).spawn(move || {
             while let Some(start) = starter.starts.next() {
-                starter.start(&start);
+                starter.start_beside(start);
             }
         })?;
         Ok((Exec { shared }, found, happened))
     }
 
-    /// What this machine can enforce, as attributes of it.
+    /// What this machine can enforce, and what it has for tasks, as attributes of it.
     pub fn attributes(&self) -> BTreeMap<String, String> {
-        self.shared.ability.attributes()
+        let mut attributes = self.shared.ability.attributes();
+        attributes.extend(self.shared.artifacts.attributes());
+        attributes.extend(self.shared.secrets.as_ref().map(|_| Secrets::attribute()));
+        attributes
     }
 
     /// What it can't enforce, in words.
@@ -254,11 +274,20 @@ impl Shared {
         if !self.reserve.has_room() {
             return failed(&dir, &Errno::NOSPC.into());
         }
-        let launch = match launch::launch(start, &self.machine, &self.ability, &dir, data) {
-            Ok(launch) => launch,
-            Err(why) => return Spawned::Over(Exit::NotStarted(why)),
-        };
-        match dir.create(&launch).and_then(|()| self.fork_shim(id, &dir)) {
+        let launch =
+            match launch::launch(start, &self.machine, &self.ability, &dir, data, self.secrets.as_ref()) {
+                Ok(launch) => launch,
+                Err(why) => return Spawned::Over(Exit::NotStarted(why)),
+            };
+        if let Err(error) = dir.create(&launch) {
+            return failed(&dir, &error);
+        }
+        if let Err(why) = self.supply(start, &launch, &dir) {
+            // Nothing ran, and half of what it was to be given is of no use to anybody.
+            remove(&dir);
+            return Spawned::Over(Exit::NotStarted(why));
+        }
+        match self.fork_shim(id, &dir) {
             Ok(()) => Spawned::New,
             Err(error) => {
                 self.live().remove(&id);

@@ -15,11 +15,11 @@ use transport::message::MachineReports;
 
 use crate::bounds::{LEASE_EVERY, NEWS_MAX};
 use crate::calls::{Call, Calls};
-use crate::clock::Clock;
+use crate::clock::{Clock, sleep_until};
 use crate::config::{AgentConfig, AgentError, Machines};
 use crate::connector::{self, News};
 use crate::dns::{self, Sockets};
-use crate::exec::{self, Happened};
+use crate::exec;
 use crate::follow::{Follower, Reader};
 use crate::records::Progress;
 use crate::specs::{self, Specs};
@@ -272,9 +272,7 @@ impl Host {
     fn on_happened(&mut self, happened: Option<Noticed>) -> Result<(), AgentError> {
         let now = self.clock.now();
         let input = match happened {
-            Some(Noticed::Process(Happened::Started(id))) => Input::Started(id),
-            Some(Noticed::Process(Happened::NotStarted(id, why))) => Input::NotStarted(id, why),
-            Some(Noticed::Process(Happened::Ended(id, exit))) => Input::Ended(id, exit),
+            Some(Noticed::Process(happened)) => driver::input(happened),
             Some(Noticed::Recorded(Progress { upto, failed: None })) => Input::Recorded { upto },
             Some(Noticed::Recorded(Progress { upto: _, failed: Some(problem) })) => {
                 return Err(AgentError::RecordsLost(problem));
@@ -291,6 +289,10 @@ impl Host {
         while let Some((slot, output)) = self.fleet.poll() {
             match output {
                 Output::Record { number, write } => self.record(slot, number, write).await?,
+                Output::Prepare(id, job) => match &self.driver {
+                    Driver::Exec { exec, .. } => exec.prepare(id, job),
+                    Driver::Simulated(_) => self.fleet.handle(self.clock.now(), slot, Input::Prepared(id)),
+                },
                 Output::Start(start) => self.start(slot, *start),
                 Output::Signal(id, signal) => match &self.driver {
                     Driver::Exec { exec, .. } => exec.signal(id, signal),
@@ -389,12 +391,5 @@ impl Sampling {
 
     fn put_off(&mut self) {
         self.next = tokio::time::Instant::now() + self.every;
-    }
-}
-
-async fn sleep_until(timeout: Option<tokio::time::Instant>) {
-    match timeout {
-        Some(at) => tokio::time::sleep_until(at).await,
-        None => std::future::pending().await,
     }
 }

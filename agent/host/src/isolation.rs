@@ -33,6 +33,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::secrets::SecretFile;
 pub use ability::Settings;
 use cgroup::Cgroup;
 pub(crate) use namespaces::{enter, give_up_rights, may_split, split_processes};
@@ -65,6 +66,9 @@ pub(crate) struct Confine {
     pub(crate) limits: BTreeMap<String, u64>,
     /// Whether namespaces are made in a user namespace, for want of the right to make them otherwise.
     pub(crate) user_namespace: bool,
+    /// Secrets in its view of files.
+    #[serde(default)]
+    pub(crate) secrets: Vec<SecretFile>,
 }
 
 /// A user of the machine.

@@ -11,6 +11,7 @@
 //! tasks outlive the agent: when it stops or crashes they go on, and the next one finds them again. Simulated machines keep
 //! nothing: each start of their process is a new incarnation of them all.
 
+mod artifacts;
 pub mod bounds;
 mod calls;
 mod cgroups;
@@ -30,13 +31,15 @@ mod log_times;
 mod process;
 mod records;
 mod reserve;
+mod secrets;
 pub mod shim;
 mod simulated;
 mod specs;
 mod task_dir;
 mod usage;
 
-pub use config::{AgentConfig, AgentError, Machines};
+pub use artifacts::ArtifactSettings;
+pub use config::{AgentConfig, AgentError, GivenSettings, Machines};
 pub use host::run;
 pub use isolation::Settings as IsolationSettings;
 pub use records::RecordsError;

@@ -72,7 +72,9 @@ impl World {
             Output::Report { machine, incarnation, first, reports } => {
                 self.reported(Command::Report { machine, incarnation, first, reports })
             }
-            Output::Record { .. } | Output::Start(_) | Output::Signal(..) => unreachable!("no request"),
+            Output::Record { .. } | Output::Prepare(..) | Output::Start(_) | Output::Signal(..) => {
+                unreachable!("no request")
+            }
         };
         self.link.answers.push_back(reply);
     }

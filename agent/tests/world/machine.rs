@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use agent::{Agent, Found, Input, PlacementId, Setup};
-use cell_state::task::{Exit, NotStarted};
+use cell_state::task::{ArtifactProblem, Exit, Lack, NotStarted};
 
 use super::shapes::machine_spec;
 use super::{World, pick};
@@ -20,6 +20,10 @@ impl World {
     }
 
     pub(super) fn launch(&mut self, n: u8) {
+        if let Some(id) = self.preparing.pop_front() {
+            let lack = NotStarted::Lacks(Lack::Artifact(0, ArtifactProblem::NotFound));
+            self.tell(if n.is_multiple_of(7) { Input::NotStarted(id, lack) } else { Input::Prepared(id) });
+        }
         let waiting: Vec<_> = self.processes.iter().filter(|(_, p)| !p.launched).map(|(id, _)| *id).collect();
         let Some(id) = pick(&waiting, n).filter(|_| self.agent.is_some()) else { return };
         if n.is_multiple_of(5) {
@@ -59,6 +63,7 @@ impl World {
         for (_, write) in self.unflushed.drain(..).take(usize::from(n) % 4) {
             self.disk.apply(&write);
         }
+        self.preparing.clear();
         self.disconnect();
         let claimed = n.is_multiple_of(2);
         self.processes.retain(|_, p| p.launched || claimed);

@@ -76,6 +76,8 @@ pub(crate) struct World {
     pub(crate) agent: Option<Agent>,
     disk: Kept,
     unflushed: VecDeque<(u64, Write)>,
+    /// Placements whose data is being fetched.
+    preparing: VecDeque<PlacementId>,
     processes: BTreeMap<PlacementId, Process>,
     exits: BTreeMap<PlacementId, Exit>,
     starts: BTreeMap<PlacementId, u32>,
@@ -96,6 +98,7 @@ impl World {
             agent: None,
             disk: Kept::new(77),
             unflushed: VecDeque::new(),
+            preparing: VecDeque::new(),
             processes: BTreeMap::new(),
             exits: BTreeMap::new(),
             starts: BTreeMap::new(),
@@ -276,6 +279,7 @@ impl World {
     fn act(&mut self, output: Output) {
         match output {
             Output::Record { number, write } => self.unflushed.push_back((number, write)),
+            Output::Prepare(id, _) => self.preparing.push_back(id),
             Output::Start(start) => {
                 let id = start.intent.id;
                 let starts = self.starts.entry(id).or_default();
@@ -331,7 +335,7 @@ impl World {
             let after = (self.cell.seq(), self.processes.len(), self.link.pending(), self.unflushed.len());
             let timeout = self.agent.as_ref().and_then(Agent::next_timeout);
             if before == after && self.unflushed.is_empty() && self.link.is_idle(&self.log) {
-                let launching = self.processes.values().any(|p| !p.launched);
+                let launching = self.processes.values().any(|p| !p.launched) || !self.preparing.is_empty();
                 match timeout {
                     Some(at) => {
                         self.now = at;

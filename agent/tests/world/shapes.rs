@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use cell_state::Resources;
-use cell_state::job::{GroupSpec, JobKind, JobSpec, PortAsk, Restart, RestartOn, Run};
+use cell_state::job::data::{Artifact, Data, Unpack};
+use cell_state::job::{Exec, GroupSpec, JobKind, JobSpec, PortAsk, Restart, RestartOn, Run};
 use cell_state::machine::MachineSpec;
 
 pub(crate) fn machine_spec() -> MachineSpec {
@@ -16,7 +17,23 @@ pub(crate) fn machine_spec() -> MachineSpec {
     }
 }
 
+/// What some tasks are given, which takes a while to fetch.
+fn data() -> Data {
+    let artifact = Artifact {
+        source: "http://host/app".into(),
+        sha256: Some([1; 32]),
+        destination: "app".into(),
+        mode: 0o644,
+        unpack: Unpack::No,
+    };
+    Data { artifacts: vec![artifact], secrets: Vec::new() }
+}
+
 pub(crate) fn job_spec(which: u8, shape: u8) -> JobSpec {
+    let (data, run) = match shape % 4 {
+        0 => (data(), Run::Exec(Exec::new("true", Vec::new()))),
+        _ => (Data::default(), Run::Simulated { run_for_us: None, exit_code: 0 }),
+    };
     let group = GroupSpec {
         name: "g".into(),
         count: u32::from(shape % 3) + u32::from(which.is_multiple_of(4)),
@@ -26,8 +43,9 @@ pub(crate) fn job_spec(which: u8, shape: u8) -> JobSpec {
         spread: None,
         ports: (0..usize::from(which % 2)).map(|_| PortAsk { name: "http".into(), number: None }).collect(),
         restart: Restart { on: RestartOn::Always, attempts: 1_000, delay_us: 0 },
+        data,
         stop_grace_us: u64::from(shape / 3 % 2) * 2_000_000,
-        run: Run::Simulated { run_for_us: None, exit_code: 0 },
+        run,
     };
     JobSpec {
         name: format!("job{}", which % 4),

@@ -40,6 +40,7 @@ fn spec(name: &str, priority: u16, count: u32) -> Arc<JobSpec> {
         spread: None,
         ports: Vec::new(),
         restart: Restart { on: RestartOn::Never, attempts: 0, delay_us: 0 },
+        data: cell_state::job::data::Data::default(),
         stop_grace_us: 0,
         run: Run::Simulated { run_for_us: Some(77), exit_code: 0 },
     };

@@ -102,6 +102,7 @@ fn group(name: String, distinct_machines: bool, tasks: &Tasks) -> GroupSpec {
         spread: None,
         ports: Vec::new(),
         restart: Restart { on: RestartOn::Never, attempts: 0, delay_us: 0 },
+        data: cell_state::job::data::Data::default(),
         stop_grace_us: 1_000_000,
         run: Run::Simulated { run_for_us: tasks.run_for_us, exit_code: tasks.exit_code },
     }

@@ -69,6 +69,7 @@ fn job(n: u32, count: u32) -> JobSpec {
         ports: Vec::new(),
         // So that what failed can be placed again.
         restart: Restart { on: RestartOn::Failure, attempts: RESTARTS_MAX, delay_us: 0 },
+        data: cell_state::job::data::Data::default(),
         stop_grace_us: 0,
         run: Run::Simulated { run_for_us: None, exit_code: 0 },
     };

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::care::Care;
 use super::container::Container;
 use super::isolation::Isolation;
-use super::{GroupSpec, Run};
+use super::{GroupSpec, Run, template};
 use crate::constraint::Constraint;
 
 /// A command to run.
@@ -54,12 +54,15 @@ impl Exec {
 }
 
 impl GroupSpec {
-    /// What a machine must be: the constraints as written, then what the task's isolation and driver ask for.
+    /// What a machine must be: the constraints as written, then what the task is given, its isolation and its
+    /// templates ask for.
     pub fn conditions(&self) -> Vec<Constraint> {
         let mut conditions = self.constraints.clone();
+        conditions.extend(self.data.conditions());
         if let Run::Exec(exec) = &self.run {
             conditions.extend(exec.isolation.conditions());
             conditions.extend(exec.container.as_ref().map(|_| Container::condition()));
+            conditions.extend(template::conditions(exec));
         }
         conditions
     }

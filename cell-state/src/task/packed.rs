@@ -5,7 +5,7 @@
 use crate::ids::{Epoch, MachineId, SessionId, Time, TxnId};
 use crate::verdict::Placed;
 
-use super::{Exit, MemoryKill, NotStarted, StopReason, Task, TaskState};
+use super::{Exit, Lack, MemoryKill, NotStarted, StopReason, Task, TaskState};
 
 /// The tasks of one group, by index.
 #[derive(Clone, Debug, Default)]
@@ -70,6 +70,7 @@ fn code_of_exit(exit: Option<Exit>) -> (u8, i32) {
             NotStarted::NoUser => (11, 0),
             NotStarted::NotIsolated => (12, 0),
             NotStarted::NoImage => (14, 0),
+            NotStarted::Lacks(lack) => (13, lack.to_bits()),
         },
         Some(Exit::Unseen) => (10, 0),
         Some(Exit::OutOfMemory(kill)) => {
@@ -91,6 +92,7 @@ fn exit_of_code(kind: u8, number: i32) -> Option<Exit> {
         8 => Exit::NotStarted(NotStarted::Os(number)),
         9 => Exit::NotStarted(NotStarted::Unfit),
         10 => Exit::Unseen,
+        13 => Exit::NotStarted(NotStarted::Lacks(Lack::from_bits(number)?)),
         11 => Exit::NotStarted(NotStarted::NoUser),
         12 => Exit::NotStarted(NotStarted::NotIsolated),
         14 => Exit::NotStarted(NotStarted::NoImage),

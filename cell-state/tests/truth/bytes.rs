@@ -8,6 +8,7 @@ use cell_state::constraint::{Constraint, Test};
 use cell_state::event::{CellConfig, Committed, Event, Report, Seen};
 use cell_state::fit::Misfit;
 use cell_state::job::container::Container;
+use cell_state::job::data::{Artifact, Data, Secret, Unpack};
 use cell_state::job::isolation::{Isolation, Share};
 use cell_state::job::{Band, Exec, JobSpec, PortAsk, Run, Spread};
 use cell_state::machine::{Grant, MachineSpec, MachineState};
@@ -15,7 +16,7 @@ use cell_state::page::{PageKey, Restore, StateHash};
 use cell_state::record::{self, Kind, PageRecord};
 use cell_state::resources::{Dimension, Overcommit, Schema};
 use cell_state::scope::{Loads, MachineLoad};
-use cell_state::task::{Exit, NotStarted, StopReason, TaskState};
+use cell_state::task::{ArtifactProblem, Exit, Lack, NotStarted, StopReason, TaskState};
 use cell_state::transaction::{Assertion, Atomicity, Detection, Op, Transaction};
 use cell_state::verdict::{Conflict, ConflictKind, Outcome, Placed, PlacedExtra, Winner};
 use cell_state::{Cell, JobId, MachineId, Resources, Seq, SessionId, TaskId, Time, TxnId, codec};
@@ -54,6 +55,16 @@ fn spec() -> JobSpec {
         PortAsk { name: "http".into(), number: Some(80) },
         PortAsk { name: "admin".into(), number: None },
     ];
+    group.data = Data {
+        artifacts: vec![Artifact {
+            source: "https://host/app.tar.gz".into(),
+            sha256: Some([7; 32]),
+            destination: "app".into(),
+            mode: 0o755,
+            unpack: Unpack::TarGz,
+        }],
+        secrets: vec![Secret { name: "token".into(), file: "api-token".into() }],
+    };
     group.run = Run::Exec(Exec {
         command: "/bin/sh".into(),
         args: vec!["-c".into(), "exit 3".into()],
@@ -164,6 +175,7 @@ fn reports() -> Vec<Report> {
         NotStarted::StoppedFirst,
         NotStarted::Os(12),
         NotStarted::Unfit,
+        NotStarted::Lacks(Lack::Artifact(3, ArtifactProblem::Status(404))),
     ];
     let mut exits = vec![Exit::Code(-1), Exit::Signal(9), Exit::Unseen];
     exits.extend(not_started.map(Exit::NotStarted));

@@ -117,6 +117,7 @@ pub(crate) fn job(name: u8, count: u8, cpu: u8, ask: u8) -> JobSpec {
             attempts: u16::from(ask % 3),
             delay_us: 0,
         },
+        data: cell_state::job::data::Data::default(),
         stop_grace_us: 0,
         run: Run::Simulated { run_for_us: None, exit_code: 0 },
     };

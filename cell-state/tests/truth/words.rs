@@ -23,6 +23,7 @@ pub(crate) fn group(name: &str) -> GroupSpec {
         spread: None,
         ports: Vec::new(),
         restart: Restart { on: RestartOn::Failure, attempts: 2, delay_us: 0 },
+        data: cell_state::job::data::Data::default(),
         stop_grace_us: 1_000_000,
         run: Run::Simulated { run_for_us: None, exit_code: 0 },
     }

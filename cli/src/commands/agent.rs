@@ -1,12 +1,14 @@
 //! `ohm agent`: offer this machine to the cell, or play many machines.
 
+mod given;
+
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use agent_host::{AgentConfig, IsolationSettings, Machines};
+use agent_host::{AgentConfig, GivenSettings, IsolationSettings, Machines};
 use cell_state::bounds::MACHINES_MAX;
 use cell_state::endpoint::ADDRESS_ATTRIBUTE;
 use cell_state::machine::MachineSpec;
@@ -39,6 +41,7 @@ pub(crate) struct Agent {
     data: PathBuf,
     machines: Machines,
     isolation: IsolationSettings,
+    given: GivenSettings,
     /// Amounts of resources whose names only the cell knows.
     further: Vec<String>,
     stop_with_stdin: bool,
@@ -75,6 +78,7 @@ impl Agent {
             }
         };
         let isolation = isolation(&args)?;
+        let given = given::given(&args)?;
         let credentials = Credentials::load(&pki, Role::Agent, &name)?;
         // Shims and tasks have working directories of their own.
         let data = std::path::absolute(&args.data).map_err(|e| Failure::read(&args.data, e))?;
@@ -85,6 +89,7 @@ impl Agent {
             data,
             machines,
             isolation,
+            given,
             further,
             stop_with_stdin,
             usage_every: usage_every(&args.usage_every)?,
@@ -145,6 +150,7 @@ pub(crate) fn run(agent: Agent) -> Result<Ended, Failure> {
         let data = agent.data.clone();
         let mut config = AgentConfig::new(agent.server, agent.credentials, agent.data, machines);
         config.isolation = agent.isolation;
+        config.given = agent.given;
         config.dns = agent.dns;
         (config.usage_every, config.simulated_usage) = (agent.usage_every, agent.simulated_usage);
         agent_host::run(config, stop).await?;

@@ -154,6 +154,7 @@ fn group_of(name: &str, count: u32, resources: Resources, run: Exec) -> GroupSpe
         spread: None,
         ports: Vec::new(),
         restart: Restart { on: RestartOn::Never, attempts: 0, delay_us: 0 },
+        data: cell_state::job::data::Data::default(),
         stop_grace_us: 1_000_000,
         run: Run::Exec(run),
     }

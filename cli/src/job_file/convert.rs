@@ -10,7 +10,7 @@ use cell_state::resources::{Dimension, Resources as Vector, Schema};
 use super::document::{Node, Value};
 use super::section::{Given, Section};
 use super::units::{self, Amount};
-use super::{JobFileError, Resources, care, constraint, container, fields, isolation};
+use super::{JobFileError, Resources, care, constraint, container, data, fields, isolation};
 
 /// The bytes of a log file's rotation limit: at least what validation asks for.
 const LOG_BYTES_MIN: u64 = 1_024;
@@ -65,6 +65,7 @@ fn group(
         spread: section.get("spread").map(spread).transpose()?,
         ports: ports(&section)?,
         restart: restart(section.get("restart"), kind)?,
+        data: data::data(&section)?,
         stop_grace_us: duration(section.get("stop_grace"))?.unwrap_or(10_000_000),
         run: run(&section)?,
     })

@@ -78,6 +78,10 @@ const FIELDS: &[Field] = &[
         "Ports each task needs: one `[[groups.ports]]` table each."),
     field("groups[]", "restart", "table", "the defaults of its fields",
         "What follows the end of a task."),
+    field("groups[]", "artifacts", "list of tables, at most {artifacts}", "none",
+        "Files that are fetched and checked before each start: one `[[groups.artifacts]]` table each."),
+    field("groups[]", "secrets", "list of tables, at most {secrets}", "none",
+        "Files in memory that the machine's operator keeps for the job's team: one `[[groups.secrets]]` table each."),
     field("groups[]", "run", "table", "required",
         "What a task does."),
     field("groups[]", "isolation", "table", "the defaults of its fields",
@@ -111,6 +115,22 @@ const FIELDS: &[Field] = &[
     field("groups[].restart", "delay", "duration", "`1s`",
         "The time before the first restart; it doubles with each one, up to 64 times."),
 
+    field("groups[].artifacts[]", "source", "absolute path, `http://…` or `https://…`", "required",
+        "Where it is. A path is one of the machine's that its operator offers to tasks (`ohm agent --artifacts`)."),
+    field("groups[].artifacts[]", "sha256", "64 hexadecimal digits", "required for `http` and `https`, else unchecked",
+        "What its bytes must hash to."),
+    field("groups[].artifacts[]", "destination", "relative path", "its file name; the working directory for archives",
+        "Where it goes in the task's working directory: the file, or the directory that an archive is unpacked in."),
+    field("groups[].artifacts[]", "mode", "octal text, `\"000\"` to `\"777\"`", "`\"644\"`",
+        "The file's permissions. What is unpacked has those in the archive."),
+    field("groups[].artifacts[]", "unpack", "`no`, `tar` or `tar.gz`", "`no`",
+        "Whether it is an archive that is unpacked."),
+
+    field("groups[].secrets[]", "name", "text, 1 to {name} bytes", "required",
+        "What the operator calls it (`ohm agent --secrets`). The job says its name and never its value."),
+    field("groups[].secrets[]", "file", "text, 1 to {name} bytes", "same as `name`",
+        "What the task's file is called: `/run/secrets/FILE`, which only the task's user may read."),
+
     field("groups[].run", "driver", "`exec`, `oci` or `simulated`", "`exec`",
         "`exec` starts a process on the machine, `oci` one in a container (see [oci.md](oci.md)), `simulated` only pretends to (for studies and load tests)."),
     field("groups[].run", "rootfs", "path of a directory", "required for `oci`, unless there is a `bundle`",
@@ -118,11 +138,11 @@ const FIELDS: &[Field] = &[
     field("groups[].run", "bundle", "path of a directory", "none",
         "`oci` only, instead of `rootfs`: an OCI bundle, whose `config.json` says what to run as whom."),
     field("groups[].run", "command", "text", "required, unless a `bundle` says it",
-        "The program: an absolute path, or a name looked up in `PATH` (the agent's, or the container's)."),
+        "The program: an absolute path, one relative to the working directory (`./app`), or a name looked up in `PATH` (the agent's, or the container's). See Templates."),
     field("groups[].run", "args", "list of texts, at most {args}", "none",
-        "Its arguments. No shell reads them."),
+        "Its arguments. No shell reads them. See Templates."),
     field("groups[].run", "env", "table of texts, at most {args}", "none",
-        "Its environment, on top of the `OHM_*` variables and the agent's `PATH`."),
+        "Its environment, on top of the `OHM_*` variables and the agent's `PATH`. See Templates."),
     field("groups[].run", "directory", "absolute path", "a fresh directory of the task's own",
         "Its working directory."),
     field("groups[].run", "log_size", "bytes, or a text with a unit", "`\"10 MiB\"`",
@@ -170,7 +190,7 @@ const FIELDS: &[Field] = &[
     field("groups[].isolation.limits", "file_size", "bytes, or a text with a unit", "the agent's own", "Bytes of a file it writes."),
     field("groups[].isolation.limits", "locked_memory", "bytes, or a text with a unit", "the agent's own", "Bytes of memory that is never paged out."),
     field("groups[].isolation.limits", "stack_size", "bytes, or a text with a unit", "the agent's own", "Bytes of a stack."),
-    field("groups[].isolation.limits", "address_space", "bytes, or a text with a unit", "the agent's own", "Bytes of addresses."),
+    field("groups[].isolation.limits", "address_space", "bytes, or a text with a unit", "the agent's own", "Bytes of addresses. With less than 1.5 GiB nothing starts: whoever becomes the task needs that many."),
 
     field("groups[].health", "command", "text", "one of `command`, `tcp`, `http` is required",
         "A program that runs as the task does, in its directory; exit code 0 is healthy."),
@@ -261,7 +281,7 @@ pub(crate) fn reference() -> String {
 
 /// Fills in the bounds of the cell, which are defined elsewhere.
 fn with_bounds(text: String) -> String {
-    let bounds: [(&str, u64); 12] = [
+    let bounds: [(&str, u64); 14] = [
         ("{name}", bounds::NAME_BYTES_MAX as u64),
         ("{attribute}", bounds::ATTRIBUTE_BYTES_MAX as u64),
         ("{priority}", bounds::PRIORITY_MAX.into()),
@@ -270,6 +290,8 @@ fn with_bounds(text: String) -> String {
         ("{constraints}", bounds::CONSTRAINTS_MAX as u64),
         ("{ports}", bounds::PORTS_MAX as u64),
         ("{args}", bounds::ARGS_MAX as u64),
+        ("{artifacts}", bounds::ARTIFACTS_MAX as u64),
+        ("{secrets}", bounds::SECRETS_MAX as u64),
         ("{restarts}", bounds::RESTARTS_MAX.into()),
         ("{pids}", bounds::TASK_PIDS_MAX.into()),
         ("{pids_default}", PIDS_DEFAULT.into()),

@@ -12,6 +12,7 @@ mod care;
 mod constraint;
 mod container;
 mod convert;
+mod data;
 mod document;
 mod fields;
 mod isolation;
@@ -26,6 +27,7 @@ use cell_state::job::JobSpec;
 use cell_state::resources::Schema;
 use cell_state::validate;
 
+pub(crate) use data::{artifacts_shown, secrets_shown};
 pub(crate) use document::{Document, Syntax};
 pub(crate) use fields::reference;
 pub(crate) use isolation::shown as isolation_shown;

@@ -47,6 +47,17 @@ memory = "128 MiB"
 # attribute = "rack"             # spread over the values of this machine attribute
 # max_per_value = 0              # the most tasks with one value; 0: as even as possible
 
+# [[groups.artifacts]]             # fetched and checked before each start; may be given several times
+# source = "https://example.org/app.tar.gz" # or a path that the machine's operator offers
+# sha256 = "0000000000000000000000000000000000000000000000000000000000000000"
+# destination = "app"            # in the working directory; default: its file name
+# mode = "644"                   # of a file that isn't unpacked
+# unpack = "no"                  # "tar", "tar.gz"
+
+# [[groups.secrets]]              # a file in /run/secrets that the machine's operator keeps for the team
+# name = "db-password"
+# file = "db-password"           # default: its name
+
 # [[groups.ports]]
 # name = "http"                  # the task reads its number from OHM_PORT_HTTP
 # number = 8080                  # default: any free port of the machine's range

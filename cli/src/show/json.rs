@@ -164,6 +164,8 @@ fn group(group: &cell_state::job::GroupSpec, schema: &Schema) -> Value {
         "ports": ports,
         "restart": {"on": on, "attempts": group.restart.attempts, "delay_us": group.restart.delay_us},
         "stop_grace_us": group.stop_grace_us,
+        "artifacts": job_file::artifacts_shown(&group.data),
+        "secrets": job_file::secrets_shown(&group.data),
         "run": run,
         "isolation": match &group.run {
             Run::Exec(exec) => job_file::isolation_shown(&exec.isolation),

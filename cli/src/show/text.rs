@@ -173,6 +173,7 @@ fn not_started(why: NotStarted) -> String {
         NotStarted::NoUser => "the machine has no such user".to_owned(),
         NotStarted::NotIsolated => "the machine could not isolate it".to_owned(),
         NotStarted::NoImage => "the machine has no such bundle or root file system".to_owned(),
+        NotStarted::Lacks(lack) => lack.to_string(),
         NotStarted::StoppedFirst => "stopped first".to_owned(),
         NotStarted::Os(code) => std::io::Error::from_raw_os_error(code).to_string(),
     }

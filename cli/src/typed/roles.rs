@@ -267,6 +267,15 @@ pub(crate) struct AgentArgs {
     /// An attribute for constraints and spreading; may be given several times
     #[arg(long, value_name = "KEY=VALUE")]
     pub(crate) attribute: Vec<String>,
+    /// A directory of this machine whose files tasks may have as artifacts; may be given several times
+    #[arg(long, value_name = "DIR")]
+    pub(crate) artifacts: Vec<PathBuf>,
+    /// How much of what is fetched for tasks is kept, and how large one artifact may be
+    #[arg(long, value_name = "SIZE", default_value = "10 GiB")]
+    pub(crate) artifact_cache: String,
+    /// A directory of secrets for tasks, root's alone: one directory per team, one file per secret
+    #[arg(long, value_name = "DIR")]
+    pub(crate) secrets: Option<PathBuf>,
     /// The range of ports it gives to tasks
     #[arg(long, value_name = "FIRST-LAST", default_value = "20000-31999")]
     pub(crate) ports: String,

@@ -169,6 +169,7 @@ fn job(name: &str, scheduler: &str, count: u32, starts: &str, naps_ms: u32) -> J
         ports: Vec::new(),
         // Kills end tasks badly that did nothing wrong, so restarts must not run out.
         restart: Restart { on: RestartOn::Failure, attempts: 1_000, delay_us: 10_000 },
+        data: cell_state::job::data::Data::default(),
         stop_grace_us: 200_000,
         run,
     };

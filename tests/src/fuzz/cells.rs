@@ -213,6 +213,7 @@ fn job(draw: &mut Draw<'_>) -> JobSpec {
                 attempts: u16::from(draw.below(4)),
                 delay_us: 1_000,
             },
+            data: cell_state::job::data::Data::default(),
             stop_grace_us: 1_000,
             run: Run::Simulated { run_for_us: None, exit_code: 0 },
         }

@@ -21,9 +21,15 @@ mod everyday;
 #[cfg(test)]
 mod examples;
 #[cfg(test)]
+mod fields;
+#[cfg(test)]
+mod given;
+#[cfg(test)]
 mod kills;
 #[cfg(test)]
 mod races;
+#[cfg(test)]
+mod secrets;
 #[cfg(test)]
 mod services;
 #[cfg(test)]

@@ -10,7 +10,7 @@ use cell_state::job::{Band, Exec, GroupSpec, JobKind, JobSpec, PortAsk, Restart,
 use cell_state::machine::{DEFAULT_PORTS, MachineSpec, MachineState};
 use cell_state::page::StateHash;
 use cell_state::resources::{Overcommit, Schema};
-use cell_state::task::{Exit, NotStarted};
+use cell_state::task::{Exit, Lack, NotStarted, SecretProblem};
 use cell_state::transaction::{Assertion, Atomicity, Detection, Op, Transaction};
 use cell_state::{JobId, MachineId, Resources, Seq, SessionId, TaskId, TxnId};
 use transport::message::{AgentRequest, LogFrom, LogRequest, LogStream, MachineReports, Request, Scope};
@@ -86,6 +86,7 @@ pub(crate) fn job() -> JobSpec {
             PortAsk { name: "admin".into(), number: None },
         ],
         restart: Restart { on: RestartOn::Failure, attempts: 3, delay_us: 1_000_000 },
+        data: cell_state::job::data::Data::default(),
         stop_grace_us: 5_000_000,
         run: Run::Exec(exec),
     };
@@ -98,6 +99,7 @@ pub(crate) fn job() -> JobSpec {
         spread: None,
         ports: Vec::new(),
         restart: Restart { on: RestartOn::Never, attempts: 0, delay_us: 0 },
+        data: cell_state::job::data::Data::default(),
         stop_grace_us: 0,
         run: Run::Simulated { run_for_us: Some(1), exit_code: -1 },
     };
@@ -148,6 +150,7 @@ fn reports() -> Vec<Report> {
         Exit::NotStarted(NotStarted::StoppedFirst),
         Exit::NotStarted(NotStarted::Os(12)),
         Exit::NotStarted(NotStarted::Unfit),
+        Exit::NotStarted(NotStarted::Lacks(Lack::Secret(3, SecretProblem::NotFound))),
     ];
     let ended =
         (0..).zip(ends).map(|(i, exit)| Report { task: task(2, i), epoch: 1, seen: Seen::Ended(exit) });

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use agent::{Found, Kept, Setup};
+use agent::{Found, Input, Kept, Setup};
 use cell_state::machine::MachineSpec;
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
@@ -63,6 +63,16 @@ impl Driver {
     }
 }
 
+/// What happened to a process, as the agent is told.
+pub(super) fn input(happened: Happened) -> Input<'static> {
+    match happened {
+        Happened::Prepared(id) => Input::Prepared(id),
+        Happened::Started(id) => Input::Started(id),
+        Happened::NotStarted(id, why) => Input::NotStarted(id, why),
+        Happened::Ended(id, exit) => Input::Ended(id, exit),
+    }
+}
+
 pub(super) fn open_real(
     config: &AgentConfig,
     spec: &MachineSpec,
@@ -73,7 +83,8 @@ pub(super) fn open_real(
     let cell = &config.credentials.identity().cell;
     let (records, kept) = Records::open(&config.data.join("records"), cell, records::draw)?;
     let shim = ShimProgram { path: config.shim.clone(), args: config.shim_args.clone() };
-    let (exec, found, happened) = Exec::open(exec::root(&config.data), shim, spec, &config.isolation)?;
+    let (exec, found, happened) =
+        Exec::open(exec::root(&config.data), shim, spec, &config.isolation, config.given.clone())?;
     let mut spec = spec.clone();
     spec.attributes.extend(exec.attributes());
     let spec = Arc::new(spec);

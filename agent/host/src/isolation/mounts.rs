@@ -8,7 +8,7 @@
 //!   /tmp, /var/tmp        a directory that is removed with the task's
 //!   /dev                  null, zero, full, random, urandom, tty, pseudo-terminals, shm, and the devices it was given
 //!   /proc                 of its own processes, where it has process numbers of its own
-//!   /run                  empty, but for what names are resolved with
+//!   /run                  empty, but for what names are resolved with, and secrets
 //! ```
 
 use std::fs::{self, File, Permissions};
@@ -39,7 +39,13 @@ const KEPT_OF_RUN: [&str; 2] = ["systemd/resolve", "resolvconf"];
 const PLAIN: MountFlags = MountFlags::NOSUID.union(MountFlags::NODEV);
 
 /// Makes the view of the task whose directory is `dir` the view of this process, which has mounts of its own already.
-pub(super) fn enter(view: &View, dir: &Path, own_processes: bool) -> io::Result<()> {
+/// `put` adds its secrets before it is closed.
+pub(super) fn enter(
+    view: &View,
+    dir: &Path,
+    own_processes: bool,
+    put: impl FnOnce() -> io::Result<()>,
+) -> io::Result<()> {
     umask(Mode::from_raw_mode(0o022));
     mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)?;
     // Any directory will do that is surely there: what is below it is still reached through the old root.
@@ -58,6 +64,7 @@ pub(super) fn enter(view: &View, dir: &Path, own_processes: bool) -> io::Result<
         bind(&temporary, Path::new("/var/tmp"), &mut open)?;
     }
     run()?;
+    put()?;
     fs::create_dir(WORK)?;
     bind(&old(&dir.join(task_dir::WORK)), Path::new(WORK), &mut open)?;
     for path in &view.writable {

@@ -10,6 +10,7 @@ use rustix::thread::{
 };
 
 use super::{Confine, filter, mounts, privileges};
+use crate::secrets;
 
 /// Gives this process the right to make namespaces, where it hasn't got it: it is passed on to its children.
 pub(crate) fn may_split(confine: &Confine) -> io::Result<()> {
@@ -38,8 +39,9 @@ fn own_users() -> io::Result<()> {
     all.iter().try_for_each(|one| Ok(configure_capability_in_ambient_set(one, true)?))
 }
 
-/// Enters the control groups, the namespaces and the view of files of the task whose directory is `dir`.
-pub(crate) fn enter(confine: &Confine, dir: &Path) -> io::Result<()> {
+/// Enters the control groups, the namespaces and the view of files of the task whose directory is `dir`, with these
+/// values of its secrets.
+pub(crate) fn enter(confine: &Confine, dir: &Path, secrets: &[Vec<u8>]) -> io::Result<()> {
     if let Some(cgroup) = &confine.cgroup {
         cgroup.join()?;
     }
@@ -53,7 +55,8 @@ pub(crate) fn enter(confine: &Confine, dir: &Path) -> io::Result<()> {
     if let Some(hostname) = &confine.hostname {
         sethostname(hostname.as_bytes())?;
     }
-    confine.view.as_ref().map_or(Ok(()), |view| mounts::enter(view, dir, confine.processes))
+    let put = || secrets::put(&confine.secrets, secrets, confine.user.as_ref());
+    confine.view.as_ref().map_or(Ok(()), |view| mounts::enter(view, dir, confine.processes, put))
 }
 
 /// Gives up what the task isn't to have, for good.

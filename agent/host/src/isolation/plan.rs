@@ -1,6 +1,6 @@
 //! A job's isolation and what the machine can, made into what the shim does.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use agent::Start;
 use cell_state::Dimension;
@@ -13,6 +13,7 @@ use super::ability::Ability;
 use super::cgroup::{Bounds, Cgroup};
 use super::container::Container;
 use super::{Confine, User, View, users};
+use crate::secrets::SecretFile;
 
 /// The longest host name the kernel takes.
 const HOSTNAME_BYTES_MAX: usize = 64;
@@ -29,7 +30,8 @@ pub(crate) fn plan(
     start: &Start,
     exec: &Exec,
     machine: &MachineSpec,
-    data: &Path,
+    hidden: Vec<PathBuf>,
+    secrets: Vec<SecretFile>,
 ) -> Result<Confine, NotStarted> {
     let asked = &exec.isolation;
     let is_container = exec.container.is_some();
@@ -42,7 +44,9 @@ pub(crate) fn plan(
     };
     // Both are the runtime's to make for a container.
     let processes = !is_container && own(asked.processes, ability.processes)?;
-    let view = is_container || own(asked.filesystem, ability.filesystem)?;
+    // Secrets are in a view of its own and nowhere else.
+    let files = if secrets.is_empty() { asked.filesystem } else { Share::Private };
+    let view = is_container || own(files, ability.filesystem)?;
     let user = if is_container { ability.user.clone() } else { user(ability, asked)? };
     if asked.is_privileged() && !ability.settings.allow_privileged {
         return Err(NotStarted::NotIsolated);
@@ -59,7 +63,7 @@ pub(crate) fn plan(
         unconfined: is_root && !(view || processes || ipc || hostname || filter),
         user,
         view: view.then(|| View {
-            hidden: vec![data.to_owned()],
+            hidden,
             writable: asked.writable.iter().map(PathBuf::from).collect(),
             devices: devices(start, machine),
         }),
@@ -70,6 +74,7 @@ pub(crate) fn plan(
         capabilities: asked.capabilities.clone(),
         limits: asked.limits.clone(),
         user_namespace: ability.user_namespace,
+        secrets,
     })
 }
 

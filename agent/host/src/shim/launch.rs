@@ -15,6 +15,7 @@ use rustix::process::{Pid, Signal, WaitOptions, set_parent_process_death_signal,
 use super::container;
 use super::control::{Told, say};
 use crate::isolation;
+use crate::secrets;
 use crate::task_dir::{Launch, TaskDir};
 
 /// The child's ends of its pipes.
@@ -65,7 +66,9 @@ fn prepare(dir: &TaskDir, launch: &Launch, told: &File) -> Result<bool, Why> {
         return Ok(true);
     }
     let confine = &launch.confine;
-    isolation::enter(confine, dir.path()).map_err(not_isolated)?;
+    let secrets = secrets::read(&confine.secrets)?;
+    isolation::enter(confine, dir.path(), &secrets).map_err(not_isolated)?;
+    drop(secrets);
     // Before the rights go: without a view of its own the way there may be closed to the task's user.
     if let Err(error) = std::env::set_current_dir(directory(dir, launch)) {
         let why = match error.kind() {

@@ -326,7 +326,14 @@ async fn an_agent_whose_tasks_would_be_root_unasked_does_not_start() {
     let open = |mode: u32, settings: IsolationSettings| {
         std::fs::set_permissions(&program, Permissions::from_mode(mode)).unwrap();
         let shim = ShimProgram { path: program.clone(), args: Vec::new() };
-        Exec::open(dir.path().join("data/tasks"), shim, &site::machine(), &settings).map(drop)
+        Exec::open(
+            dir.path().join("data/tasks"),
+            shim,
+            &site::machine(),
+            &settings,
+            agent_host::GivenSettings::default(),
+        )
+        .map(drop)
     };
     let error = open(0o700, site::settings()).unwrap_err().to_string();
     let file = program.canonicalize().unwrap().display().to_string();

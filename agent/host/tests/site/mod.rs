@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use agent::{Intent, PlacementId, Spec, Start};
 use agent_host::exec::{Exec, Happened, ShimProgram};
-use agent_host::{IsolationSettings, log_read};
+use agent_host::{GivenSettings, IsolationSettings, log_read};
 use cell_state::job::care::{Care, LostAfter};
 use cell_state::job::isolation::Isolation;
 use cell_state::job::{Exec as Run, GroupSpec, JobKind, JobSpec, PortAsk, Restart, RestartOn};
@@ -90,6 +90,7 @@ pub(crate) fn group_of(run: Run) -> GroupSpec {
         spread: None,
         ports: vec![PortAsk { name: "web-1".into(), number: None }],
         restart: Restart { on: RestartOn::Never, attempts: 0, delay_us: 0 },
+        data: cell_state::job::data::Data::default(),
         stop_grace_us: 0,
         run: cell_state::job::Run::Exec(run),
     }
@@ -135,7 +136,8 @@ impl Site {
     pub(crate) fn new() -> Site {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let (driver, found, happened) =
-            Exec::open(dir.path().join("tasks"), shim(), &machine(), &settings()).expect("a driver");
+            Exec::open(dir.path().join("tasks"), shim(), &machine(), &settings(), GivenSettings::default())
+                .expect("a driver");
         assert_eq!(found, []);
         Site { driver, happened, told: Vec::new(), dir }
     }
@@ -187,7 +189,9 @@ impl Site {
         let end = |happened| match happened {
             Happened::Ended(ended, exit) if ended == id(n) => Some(exit),
             Happened::NotStarted(ended, why) if ended == id(n) => Some(Exit::NotStarted(why)),
-            Happened::Started(_) | Happened::Ended(..) | Happened::NotStarted(..) => None,
+            Happened::Prepared(_) | Happened::Started(_) | Happened::Ended(..) | Happened::NotStarted(..) => {
+                None
+            }
         };
         self.wait_for(end).await
     }
@@ -215,7 +219,8 @@ impl Site {
     pub(crate) fn restart(&mut self) -> Vec<(u32, Option<Exit>)> {
         self.stop();
         let (driver, found, happened) =
-            Exec::open(self.root(), shim(), &machine(), &settings()).expect("a driver");
+            Exec::open(self.root(), shim(), &machine(), &settings(), GivenSettings::default())
+                .expect("a driver");
         self.driver = driver;
         self.happened = happened;
         found.into_iter().map(|found| (found.intent.id.task.job.0, found.exit)).collect()

@@ -80,6 +80,7 @@ fn job(name: &str, scheduler: &str, count: u32) -> JobSpec {
         spread: None,
         ports: Vec::new(),
         restart,
+        data: cell_state::job::data::Data::default(),
         stop_grace_us: 0,
         run: Run::Simulated { run_for_us: None, exit_code: 0 },
     };

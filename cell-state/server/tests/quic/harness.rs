@@ -249,6 +249,7 @@ pub(crate) fn job(name: &str, scheduler: &str, count: u32) -> JobSpec {
             spread: None,
             ports: Vec::new(),
             restart: Restart { on: RestartOn::Never, attempts: 0, delay_us: 0 },
+            data: cell_state::job::data::Data::default(),
             stop_grace_us: 0,
             run: Run::Simulated { run_for_us: None, exit_code: 0 },
         }],

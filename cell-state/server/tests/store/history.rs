@@ -64,6 +64,7 @@ impl History {
             spread: None,
             ports: Vec::new(),
             restart: Restart { on: RestartOn::Never, attempts: 0, delay_us: 0 },
+            data: cell_state::job::data::Data::default(),
             stop_grace_us: 1_000,
             run: Run::Simulated { run_for_us: None, exit_code: 0 },
         };
