@@ -196,7 +196,7 @@ async fn hooks_run_before_and_after_whatever_happens_between() {
 const RIGHTS: &str = "(id -u; id -g; hostname; cat /proc/self/cgroup; ls /; touch /etc/made 2>&1
     grep -E '^(NoNewPrivs|Seccomp|CapEff|CapBnd|CapPrm):' /proc/self/status) > /tmp/$0.new
     readlink /proc/self/ns/pid /proc/self/ns/mnt /proc/self/ns/ipc > /tmp/$0-spaces.new
-    mv /tmp/$0-spaces.new /tmp/$0-spaces; mv /tmp/$0.new /tmp/$0;";
+    mv /tmp/$0.new /tmp/$0; mv /tmp/$0-spaces.new /tmp/$0-spaces;";
 
 #[tokio::test]
 async fn hooks_restarts_and_checks_are_as_isolated_as_the_task() {
