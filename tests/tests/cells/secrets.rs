@@ -124,6 +124,7 @@ fn a_secret_is_a_file_in_memory_that_only_its_task_sees_and_its_value_is_nowhere
     }
     let mut found = Vec::new();
     holding(&cell.path(""), &mut found);
+    found.sort();
     assert_eq!(
         found,
         [secrets.join("default/db"), secrets.join("others/theirs")].map(|p| p.display().to_string())
