@@ -30,6 +30,8 @@ pub(crate) enum StudyCommand {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = "Example:
+  ohm study list -o name     one name per line")]
 pub(crate) struct ListArgs {
     #[command(flatten)]
     pub(crate) output: OutputArgs,
