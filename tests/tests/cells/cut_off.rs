@@ -32,16 +32,22 @@ fn runs_on(cell: &TestCell, machine: &str) {
     });
 }
 
-/// Cuts a machine off until its task runs elsewhere, and lets it come back.
-fn cut_and_heal(cut: Cut, sleep: &str, stop_after: &str) {
-    let Some(mut network) = Network::open() else { return };
-    let mut cell = cell(&mut network);
-    cell.write("web.toml", &job(sleep, stop_after));
+/// A cell whose job runs on `far`, which has just been cut off; `near` would have room for it.
+fn cell_cut(network: &mut Network, cut: Cut, job: &str) -> TestCell {
+    let mut cell = cell(network);
+    cell.write("web.toml", job);
     cell.run(&["job", "run", "web.toml"]);
     runs_on(&cell, "far");
     cell.agent("near", &["--cpu", "4", "--memory", "4 GiB"]);
     cell.wait_ready(2);
     network.cut(1, cut);
+    cell
+}
+
+/// Cuts a machine off until its task runs elsewhere, and lets it come back.
+fn cut_and_heal(cut: Cut, sleep: &str, stop_after: &str) {
+    let Some(mut network) = Network::open() else { return };
+    let cell = cell_cut(&mut network, cut, &job(sleep, stop_after));
     runs_on(&cell, "near");
     let replaced = task(&cell)["epoch"].clone();
     assert_ne!(replaced, 1);
@@ -98,13 +104,7 @@ fn a_short_cut_changes_nothing() {
 /// Cuts a machine off until it is down, and lets it come back: its task stays where it is, with the same process.
 fn cut_and_keep(cut: Cut, sleep: &str, lost_after: &str) {
     let Some(mut network) = Network::open() else { return };
-    let mut cell = cell(&mut network);
-    cell.write("web.toml", &job(sleep, lost_after));
-    cell.run(&["job", "run", "web.toml"]);
-    runs_on(&cell, "far");
-    cell.agent("near", &["--cpu", "4", "--memory", "4 GiB"]);
-    cell.wait_ready(2);
-    network.cut(1, cut);
+    let cell = cell_cut(&mut network, cut, &job(sleep, lost_after));
     let state = |cell: &TestCell| cell.json(&["node", "status", "far"])["state"].clone();
     wait_for("the silence", || (state(&cell) == "down").then_some(()));
     let kept = task(&cell);
